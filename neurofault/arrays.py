@@ -115,6 +115,28 @@ def within(array: NDArray[np.integer], low: int, high: int) -> bool:
     return not array.size or low <= int(array.min()) <= int(array.max()) <= high
 
 
+def beyond(record: object, **ranges: tuple[float, float]) -> str | None:
+    """Return which field of a record holds a number outside its range, ends included; None: none does.
+
+    >>> from types import SimpleNamespace
+    >>> beyond(SimpleNamespace(rate=70_000, bit=None), rate=(0, 65536), bit=(0, 31))
+    'rate must be from 0 to 65536, is 70000'
+
+    Args:
+        record: has the fields: numbers, arrays of them, or None, which is left out.
+        ranges: field → smallest and largest.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(record, name)
+        if value is None or not np.size(value):
+            continue
+        least, most = (value.min(), value.max()) if isinstance(value, np.ndarray) else (value, value)
+        if not (low <= least and most <= high):
+            holds = "must hold numbers" if isinstance(value, np.ndarray) else "must be"
+            return f"{name} {holds} from {low} to {high}, {'not' if isinstance(value, np.ndarray) else 'is'} {most if low <= least else least}"
+    return None
+
+
 def only(record: _Record, chosen: NDArray[np.bool_]) -> _Record:
     """Return a frozen record with some of its entries: of each field that is an array of the shape of ``chosen``, what bool [k] names."""
     arrays = {

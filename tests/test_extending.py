@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import neurofault as nf
-from neurofault.damage.edits import EDITS, mistake, sites
-from neurofault.damage.neuron_edits import SetField, Silence
+from neurofault.damage.edits import EDITS, Detour, Stall, mistake, sites
+from neurofault.damage.neuron_edits import Force, InputNoise, SetField, Silence, StuckCounter, Upset
+from neurofault.damage.synapse_edits import Drop, LearningDefect, SetDelays, SetSynapses, SetTerms
 from neurofault.digest import digest_of
 from neurofault.engines import get_engine
 from neurofault.errors import FaultError, UnsupportedError, UsageError
@@ -338,15 +339,40 @@ def test_a_number_without_a_range_is_refused_where_the_kind_is_made(hint):
         type("Dry", (Weary,), {"__annotations__": {"drop": hint}, "drop": 1, "__module__": __name__})
 
 
+ONE = np.ones(1, np.int64)
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
         (SetField("mind", "vth", np.arange(2), np.zeros(2, np.int32)), None),
-        (SetField("mind", np.arange(2), "vth", np.zeros(2, np.int32)), "an edit that is not right: SetField: field is not what is stored there"),
-        (SetField("mind", "vth", np.arange(2), np.zeros(2)), "an edit that is not right: SetField: values is not what is stored there"),
-        (SetField("mind", "vth", np.arange(2), np.zeros(3, np.int32)), "an edit that is not right: SetField: its arrays have 2 and 3 entries"),
+        (SetField("mind", np.arange(2), "vth", np.zeros(2, np.int32)), "an edit that is not right: SetField: field must be one of vth, du, dv, bias_mantissa, is an array of int64 of shape (2,)"),
+        (SetField("mind", "vthh", np.arange(2), np.zeros(2, np.int32)), "an edit that is not right: SetField: field must be one of vth, du, dv, bias_mantissa, is 'vthh' (str) (did you mean 'vth'?)"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(2)), "an edit that is not right: SetField: values must be a one-dimensional array of int32, as many as neurons, is an array of float64 of shape (2,)"),
+        (SetField("mind", "vth", np.arange(2), np.full(2, 10**9)), "an edit that is not right: SetField: values must be a one-dimensional array of int32, as many as neurons, is an array of int64 of shape (2,)"),
+        (SetField("mind", "vth", [0, 1], np.zeros(2, np.int32)), "an edit that is not right: SetField: neurons must be a one-dimensional array of int64, is [0, 1] (list)"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(2, np.int32), low=0), "an edit that is not right: SetField: low and high go together: give both, or neither"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(2, np.int32), low=9, high=0), "an edit that is not right: SetField: low must be at most high, 0, is 9"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(2, np.int32), low=0, high=9, bit=32), "an edit that is not right: SetField: bit must be from 0 to 31, is 32"),
+        (Force("mind", np.arange(2), 65537), "an edit that is not right: Force: rate must be from 0 to 65536, is 65537"),
+        (Force("mind", np.arange(2), 0.5), "an edit that is not right: Force: rate must be a whole number (int), is 0.5 (float)"),
+        (Upset("mind", "w", np.arange(1), np.ones(1, np.int32), 3), "an edit that is not right: Upset: state must be one of u, v, is 'w' (str)"),
+        (Upset("mind", "v", np.arange(2), np.array([1, 1 << 24], np.int32), 3), "an edit that is not right: Upset: masks must hold numbers from 0 to 16777215, not 16777216"),
+        (StuckCounter("mind", np.arange(2), 2), "an edit that is not right: StuckCounter: value must be from 0 to 1, is 2"),
+        (InputNoise("eyes", np.arange(2), -1.0, 0), "an edit that is not right: InputNoise: sigma must be from 0 to 1000000000, is -1.0"),
+        (SetSynapses("mind", ONE, ONE, ONE.astype(np.int32), keep=ONE.astype(np.int32)), "an edit that is not right: SetSynapses: keep and force go together: give both, or neither"),
+        (SetSynapses("mind", ONE, ONE, ONE.astype(np.int32), flips=ONE), "an edit that is not right: SetSynapses: flips must be a one-dimensional array of int32, as many as sources, or None, is an array of int64 of shape (1,)"),
+        (SetDelays("mind", ONE, ONE, -ONE), "an edit that is not right: SetDelays: delays must hold numbers from 0 to "),
+        (SetTerms("mind", ONE, ONE, ONE.astype(np.int32), ONE.astype(np.int32)), "an edit that is not right: SetTerms: give axon or entry, one of the two"),
+        (Drop("mind", 0, ONE, ONE, 0.0), "an edit that is not right: Drop: probability must be above 0 and at most 1, is 0.0"),
+        (LearningDefect("mind", "frosen", ONE), "an edit that is not right: LearningDefect: part must be one of frozen, stuck_trace, third_factor, rounding, error, feedback, is 'frosen' (str) (did you mean 'frozen'?)"),
+        (LearningDefect("mind", "frozen", ONE, value=-1), "an edit that is not right: LearningDefect: value must be from 0 to 2147483647, is -1"),
+        (Stall((0.5,)), "an edit that is not right: Stall: cores must be a tuple, each entry a whole number (int), is (0.5,) (tuple)"),
+        (Detour(ONE, ONE, -ONE), "an edit that is not right: Detour: extra_hops must hold numbers from 0 to 2147483648, not -1"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(3, np.int32)), "an edit that is not right: SetField: values must be as many as neurons, 2, not 3"),
         (Silence("mind", np.array([2, 1])), "an edit that is not right: Silence: neurons are not sorted, or one stands there twice"),
-        (Silence("mind", np.array([4])), "an edit of what is not there: it hits layer 'mind', but here that has 4 neurons"),
+        (Silence("mind", np.array([-1, 2])), "an edit that is not right: Silence: neurons must be numbers from 0, not -1"),
+        (Silence("mind", np.array([4])), "an edit of what is not there: it hits neuron 4 of layer 'mind', but here that has 4 neurons, 0 to 3"),
         (Silence("mine", np.array([0])), "an edit of what is not there: it hits layer 'mine', but here layers are eyes, mind, hands"),
         ("silence", "a str; allowed are edits: "),
     ],

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.arrays import within
+from neurofault.arrays import beyond
 from neurofault.damage.neuron_edits import InputNoise, NeuronEdit
 from neurofault.damage.synapse_edits import Drop, SetDelays, SingleSynapses, SynapseEdit
 from neurofault.damage.when import ALWAYS, When
@@ -27,9 +27,9 @@ class Stall:
     cores: tuple[int, ...]
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return True
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,9 @@ class Detour:
     extra_hops: NDArray[np.int64]
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return within(self.extra_hops, 0, 1 << 31)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, extra_hops=(0, 1 << 31))
 
 
 Edit = NeuronEdit | SynapseEdit | Stall | Detour
@@ -86,7 +86,9 @@ def mistake(edit: Edit) -> str | None:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return f"{name} holds what is no number"
-    lengths = {len(array) for name, array in arrays.items() if not (isinstance(edit, Drop) and name == "targets")}
-    if len(lengths) > 1:
-        return f"its arrays have {' and '.join(map(str, sorted(lengths)))} entries"
-    return None if edit.fits() else "a number is out of range"
+    lengths = {name: len(array) for name, array in arrays.items() if not (isinstance(edit, Drop) and name == "targets")}
+    first = next(iter(lengths), None)
+    for name, length in lengths.items():
+        if first is not None and length != lengths[first]:
+            return f"{name} must be as many as {first}, {lengths[first]}, not {length}"
+    return edit.misfit()

@@ -15,12 +15,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.arrays import within
+from neurofault.arrays import beyond
 from neurofault.damage.when import ALWAYS, MOST_STEPS, Clock, When
 from neurofault.streams import counter_hash, standard_normal
 
 FORCE_UNIT = 65536
 """A forced rate is stored in 1/65536 spikes a step."""
+FIELD_RANGE = (-(1 << 31), (1 << 31) - 1)
+"""Of the numbers that a neuron's field can hold on any chip: int32."""
 
 Field = Literal["vth", "du", "dv", "bias_mantissa"]
 
@@ -42,9 +44,9 @@ class Silence:
     neurons: NDArray[np.int64]
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return True
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +73,9 @@ class Force:
         t = np.arange(timesteps + 1, dtype=np.int64)
         return np.diff(t * self.rate // FORCE_UNIT) > 0
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return 0 <= self.rate <= FORCE_UNIT
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, rate=(0, FORCE_UNIT))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +126,15 @@ class SetField:
         word = (held & ((1 << bits) - 1)) ^ (1 << self.bit)
         return np.clip(np.where(word > self.high, word - (1 << bits), word) if self.low < 0 else word, self.low, self.high)
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        unsaid = self.low is None and self.high is None
-        ranged = self.low is not None and self.high is not None and -(1 << 31) <= self.low <= self.high < 1 << 31
-        return (unsaid or ranged) and 0 <= (self.bit or 0) < 32 and math.isfinite(self.factor)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        if (self.low is None) != (self.high is None):
+            return "low and high go together: give both, or neither"
+        if self.low is not None and self.high is not None and self.low > self.high:
+            return f"low must be at most high, {self.high}, is {self.low}"
+        return beyond(self, low=FIELD_RANGE, high=FIELD_RANGE, bit=(0, 31)) or (
+            None if math.isfinite(self.factor) else f"factor must be a finite number, is {self.factor}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +165,9 @@ class Upset:
         """The one step."""
         return When(self.at, self.at + 1, clock=self.clock)
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return 0 <= self.at < MOST_STEPS and within(self.masks, 0, (1 << 24) - 1)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, at=(0, MOST_STEPS - 1), masks=(0, (1 << 24) - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +189,9 @@ class StuckCounter:
     value: int
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return self.value in (0, 1)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, value=(0, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +211,9 @@ class LostReset:
     neurons: NDArray[np.int64]
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return True
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +235,9 @@ class KeptState:
     neurons: NDArray[np.int64]
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return True
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,9 +272,9 @@ class InputNoise:
         active = self.when.grid(phase, first_sample, samples, timesteps)[:, :, None]
         return np.asarray(noise * active, np.int64)
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return 0 <= self.sigma <= 1e9 and 0 <= self.key < 1 << 64
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, sigma=(0, 10**9), key=(0, (1 << 64) - 1))
 
 
 NeuronEdit = Silence | Force | SetField | Upset | StuckCounter | LostReset | KeptState | InputNoise

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.arrays import only, within
+from neurofault.arrays import beyond, only
 from neurofault.damage.stored import MOST_TYPE, TABLE_BITS
 from neurofault.damage.when import ALWAYS, When
 from neurofault.graph.synapses import MOST_DELAY
@@ -86,13 +86,13 @@ class SetSynapses:
             stay = stay & sources[self.sources]
         return only(self, stay)
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        pairs = ((self.keep, self.force), (self.factor, self.offset), (self.of_sources, self.of_targets))
-        together = all((one is None) == (other is None) for one, other in pairs)
-        elsewhere = [each for each in (self.of_sources, self.of_targets) if each is not None]
-        flips = self.flips is None or within(self.flips, 0, (1 << 31) - 1)
-        return together and flips and all(not each.size or int(each.min()) >= -1 for each in elsewhere)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        for one, other in (("keep", "force"), ("factor", "offset"), ("of_sources", "of_targets")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                return f"{one} and {other} go together: give both, or neither"
+        most = (1 << 63) - 1
+        return beyond(self, flips=(0, (1 << 31) - 1), of_sources=(-1, most), of_targets=(-1, most))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +124,12 @@ class SetTerms:
     entry: int | None = None
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        if self.axon is not None:
-            return self.entry is None and 0 <= self.axon < 8 and within(self.flips, 0, MOST_TYPE)
-        return self.entry is not None and 0 <= self.entry <= MOST_TYPE and within(self.flips, 0, (1 << TABLE_BITS) - 1)
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        if (self.axon is None) == (self.entry is None):
+            return "give axon or entry, one of the two"
+        most = MOST_TYPE if self.entry is None else (1 << TABLE_BITS) - 1
+        return beyond(self, axon=(0, 7), entry=(0, MOST_TYPE), flips=(0, most))
 
     def held(self, whole: int) -> NDArray[np.int64]:
         """Return int64 [k]: which bits of each stored field it holds, of ``whole``: none."""
@@ -162,11 +163,12 @@ class SetDelays:
     flips: NDArray[np.int64] | None = None
     longest: int | None = None
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        together = (self.flips is None) == (self.longest is None)
-        flips = self.flips is None or within(self.flips, 0, MOST_DELAY)
-        return together and flips and within(self.delays, 0, MOST_DELAY) and 0 <= (self.longest or 0) <= MOST_DELAY
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        if (self.flips is None) != (self.longest is None):
+            return "flips and longest go together: give both, or neither"
+        delay = (0, MOST_DELAY)
+        return beyond(self, delays=delay, flips=delay, longest=delay)
 
     def held(self, whole: int) -> NDArray[np.int64]:
         """Return int64 [k]: which bits of each stored field it holds, of ``whole``: all."""
@@ -217,9 +219,11 @@ class Drop:
         bits = counter_hash(self.key, sample, step, source, self.core)
         return np.asarray(bits < np.uint64(int(self.probability * 2.0**64)))
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return self.core >= 0 and 0 < self.probability <= 1 and 0 <= self.key < 1 << 64
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        if not 0 < self.probability <= 1:
+            return f"probability must be above 0 and at most 1, is {self.probability}"
+        return beyond(self, core=(0, (1 << 63) - 1), key=(0, (1 << 64) - 1))
 
     def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Drop:
         """Return what stays behind: the way between what is left at both ends."""
@@ -248,9 +252,9 @@ class LearningDefect:
     value: int = 0
     when: When = ALWAYS
 
-    def fits(self) -> bool:
-        """Return whether its own numbers are in range, whatever chip it is of."""
-        return 0 <= self.value < 1 << 31
+    def misfit(self) -> str | None:
+        """Return which of its own numbers is out of range, whatever chip it is of; None: none."""
+        return beyond(self, value=(0, (1 << 31) - 1))
 
     def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> LearningDefect:
         """Return what stays behind: the target's core learns; error neurons have a core of their own, which nothing leaves."""

@@ -13,15 +13,24 @@ from numpy.typing import NDArray
 from neurofault.arrays import dtype_of_hint
 from neurofault.damage.damage import Detour, LearningDefect, NeuronEdit, Stall
 from neurofault.damage.edits import EDITS, Edit, mistake
-from neurofault.damage.synapse_edits import SingleSynapses
+from neurofault.damage.synapse_edits import Drop, SingleSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
+from neurofault.errors import nearest
 from neurofault.numerals import plural
 
 R = TypeVar("R")
 
 _RANGES: Mapping[str, tuple[float, float]] = {"probability": (0, 1), "level": (0, 1)}
 """Fields whose range is narrower than that of their type."""
+_PLAIN: Mapping[Any, str] = {
+    str: "text",
+    int: "a whole number (int)",
+    float: "a finite number",
+    bool: "True or False",
+    type(None): "None",
+}
+"""Plain types in words."""
 
 
 def record(kind: type[R], stored: Mapping[str, Any]) -> R:
@@ -39,7 +48,9 @@ def record(kind: type[R], stored: Mapping[str, Any]) -> R:
         raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
     for name, value in stored.items():
         if not _fits(hints[name], value):
-            raise ValueError(f"{kind.__name__}: {name} is not what is stored there")
+            raise ValueError(
+                f"{kind.__name__}: {name} must be {_wanted(kind, name, hints)}, is {_given(value)}{_nearest(hints[name], value)}"
+            )
         if kind.__name__ not in EDITS and not _in_range(name, value):
             raise ValueError(f"{kind.__name__}: {name} is out of range")
     made = kind(**stored)
@@ -66,6 +77,49 @@ def _fits(hint: Any, value: Any) -> bool:
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is hint or (hint is not int and hint is not bool and isinstance(value, hint))
+
+
+def _wanted(kind: type, name: str, hints: Mapping[str, Any]) -> str:
+    """Return in words what a field of a record may hold."""
+    words = _words(hints[name])
+    arrays = [one for one, hint in hints.items() if dtype_of_hint(hint) is not None]
+    if (
+        kind.__name__ in EDITS
+        and name not in arrays[:1]
+        and name != "when"
+        and "array of" in words
+        and not (kind is Drop and name == "targets")
+    ):
+        return words.removesuffix(" or None") + f", as many as {arrays[0]}" + (", or None" if words.endswith(" or None") else "")
+    return words
+
+
+def _words(hint: Any) -> str:
+    """Return a type hint in words."""
+    if (held := dtype_of_hint(hint)) is not None:
+        return f"a one-dimensional array of {held}"
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_words, inner))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin is tuple:
+        return f"a tuple, each entry {_words(inner[0])}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a dict of text, each value {_words(inner[1])}"
+    return _PLAIN.get(hint) or (hint.__name__ if isinstance(hint, type) else str(hint))
+
+
+def _given(value: Any) -> str:
+    """Return in words what stands in a field."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    return f"{value!r:.40} ({type(value).__name__})"
+
+
+def _nearest(hint: Any, value: Any) -> str:
+    """Return the nearest of the words that a field may hold, as :func:`neurofault.errors.nearest` says it."""
+    return nearest(value, get_args(hint)) if get_origin(hint) is Literal and isinstance(value, str) else ""
 
 
 def _in_range(name: str, value: Any) -> bool:
@@ -95,7 +149,7 @@ def _check_edit(kind: str, edit: Edit) -> None:
     for name, value in vars(edit).items():
         ids = name in ("core", "cores", "neurons", "sources", "targets", "destinations")
         if ids and np.size(value) and int(np.min(value)) < 0:
-            raise ValueError(f"{kind}: {name} is out of range")
+            raise ValueError(f"{kind}: {name} must be numbers from 0, not {int(np.min(value))}")
         if isinstance(value, np.ndarray) and (name == "neurons" or kind == "Drop") and np.any(np.diff(value) <= 0):
             raise ValueError(f"{kind}: {name} are not sorted, or one stands there twice")
     if isinstance(edit, SingleSynapses):
@@ -125,5 +179,6 @@ def _without(deployment: Deployment, population: str, neurons: NDArray[np.int64]
         return f"it hits layer {population!r}, but here layers are {', '.join(known)}"
     size = deployment.population(population).size
     if neurons.size and not 0 <= int(neurons.min()) <= int(neurons.max()) < size:
-        return f"it hits layer {population!r}, but here that has {plural(size, 'neuron')}"
+        beyond = int(neurons.min() if neurons.min() < 0 else neurons.max())
+        return f"it hits neuron {beyond} of layer {population!r}, but here that has {plural(size, 'neuron')}, 0 to {size - 1}"
     return None

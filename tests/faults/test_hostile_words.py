@@ -158,15 +158,15 @@ def edit_of(data, kind):
 
 
 PLANS = {
-    "neurons of another type": (lambda data, arrays: arrays.update(array_0=arrays["array_0"].astype(float)), "neurons is not what is stored there"),
-    "neurons in two dimensions": (lambda data, arrays: arrays.update(array_0=arrays["array_0"][None]), "neurons is not what is stored there"),
-    "neurons that are no numbers from 0": (lambda data, arrays: arrays.update(array_0=-1 - arrays["array_0"]), "neurons is out of range"),
+    "neurons of another type": (lambda data, arrays: arrays.update(array_0=arrays["array_0"].astype(float)), r"neurons must be a one-dimensional array of int64, is an array of float64 of shape \(3,\)"),
+    "neurons in two dimensions": (lambda data, arrays: arrays.update(array_0=arrays["array_0"][None]), r"neurons must be a one-dimensional array of int64, is an array of int64 of shape \(1, 3\)"),
+    "neurons that are no numbers from 0": (lambda data, arrays: arrays.update(array_0=-1 - arrays["array_0"]), "neurons must be numbers from 0, not -"),
     "neurons twice": (lambda data, arrays: arrays.update(array_0=np.repeat(arrays["array_0"], 2)), "neurons are not sorted, or one stands there twice"),
-    "a population that is a number": (lambda data, arrays: edit_of(data, "Silence").update(population=1), "Silence: population is not what is stored there"),
-    "a population that is true": (lambda data, arrays: edit_of(data, "Silence").update(population=True), "Silence: population is not what is stored there"),
-    "a connection that is a number": (lambda data, arrays: edit_of(data, "SetSynapses").update(connection=1), "SetSynapses: connection is not what is stored there"),
+    "a population that is a number": (lambda data, arrays: edit_of(data, "Silence").update(population=1), r"Silence: population must be text, is 1 \(int\)"),
+    "a population that is true": (lambda data, arrays: edit_of(data, "Silence").update(population=True), r"Silence: population must be text, is True \(bool\)"),
+    "a connection that is a number": (lambda data, arrays: edit_of(data, "SetSynapses").update(connection=1), r"SetSynapses: connection must be text, is 1 \(int\)"),
     "a layer as well": (lambda data, arrays: edit_of(data, "Silence").update(layer=1), "Silence has no layer"),
-    "synapses of two lengths": (lambda data, arrays: arrays.update({edit_of(data, "SetSynapses")["values"]["array"]: np.zeros(1, np.int32)}), "SetSynapses: its arrays have 1 and 3 entries"),
+    "synapses of two lengths": (lambda data, arrays: arrays.update({edit_of(data, "SetSynapses")["values"]["array"]: np.zeros(1, np.int32)}), "SetSynapses: values must be as many as sources, 3, not 1"),
     "a time that ends before it begins": (lambda data, arrays: edit_of(data, "Silence").update(when={"when": {"start": 3, "stop": 1}}), "stop 1 does not come after start 3"),
     "a time of nothing": (lambda data, arrays: edit_of(data, "Silence").update(when={"when": {"period": 0}}), "1 active steps of a cycle of 0"),
     "an unknown edit": (lambda data, arrays: edit_of(data, "Silence").update(edit="Explode"), "KeyError: 'Explode'"),

@@ -214,7 +214,8 @@ def test_a_plan_of_another_chip_is_refused():
     with pytest.raises(FaultError) as error:
         faults.inject(mlp(8, 12, 4), plan)
     assert (
-        str(error.value) == "neuron_dead: the plan was made on another chip: it hits layer 'hidden1', but here that has 12 neurons"
+        str(error.value)
+        == "neuron_dead: the plan was made on another chip: it hits neuron 20 of layer 'hidden1', but here that has 12 neurons, 0 to 11"
     )
     deep = faults.plan(mlp(8, 4, 4, 4), faults.SynapseDead(count=1, layer="hidden2"))
     with pytest.raises(FaultError) as error:
