@@ -263,6 +263,7 @@ def test_every_mistake_of_a_dict_is_told_at_its_place():
         "<dict>: faults[1]: synapse_dead: unknown key 'rat' (did you mean 'rate'?)",
         "<dict>: faults[1]: synapse_dead: say how many in one way: count, rate or synapses",
         "<dict>: faults[0]: core_dead: count must be at least 0, is -3",
+        f"<dict>: network.nir: no file {Path.cwd() / 'x.nir'}",
     ]
 
 
