@@ -152,6 +152,7 @@ def test_what_does_not_follow_is_said() -> None:
 
 @pytest.mark.parametrize("engine", ["lava", "brian2", "snntorch"])
 def test_other_engines_refuse_streams_by_name(engine: str) -> None:
+    pytest.importorskip(engine)
     chip, inputs = _relay()
     with pytest.raises(UnsupportedError) as error:
         run(chip, inputs, engine=engine)
