@@ -54,10 +54,10 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
 
 
 def cut_off(deployment: Deployment, activity: Activity) -> tuple[str, ...]:
-    """Return which populations without a threshold have passed the largest potential of the chip, where a neuron fires all the same and starts anew."""
+    """Return which populations without a threshold have passed the largest threshold that the chip stores, where a neuron fires and is reset all the same."""
     return tuple(
-        f"layer {one.name!r} never fires by design, but its potential passes the largest that the chip holds {spikes} times on {plural(len(activity.scores), 'sample')} and "
-        "starts anew there, so its answers are wrong; try fewer time steps, smaller weights into it, or another readout"
+        f"layer {one.name!r} never fires by design, but its potential passes the largest threshold that the chip stores {spikes} times on {plural(len(activity.scores), 'sample')}, where "
+        "it fires and is reset all the same, so its answers are wrong; try fewer time steps, smaller weights into it, or another readout"
         for one in deployment.populations
         if not one.fires and (spikes := int(activity.spike_counts[one.name].sum()))
     )

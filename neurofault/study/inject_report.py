@@ -221,7 +221,7 @@ def injection(
     unrounded = prepared.unrounded()
     spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded), device=device)
     wrong = tuple(
-        f"with weights not yet rounded: {note}"
+        f"of the row 'spiking', weights not yet rounded: {note}"
         for note in cut_off(unrounded, run(unrounded, inputs[: min(len(inputs), _LOOKED_AT)]).activity)
     )
     return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong, device, bare)

@@ -308,7 +308,9 @@ def test_a_potential_beyond_the_largest_of_the_chip_is_said(made):
     eyes, hands = nf.Population("eyes", (1,), nf.Source()), nf.Population("hands", (1,), nf.CubaLif(None))
     chip = nf.deploy(nf.chain("full", [eyes, hands], [nf.Dense(np.ones((1, 1)))], timesteps=2000))
     found = nf.run(chip, nf.Spikes.dense(np.ones((1, 2000, 1), bool)))
-    assert "layer 'hands' never fires by design, but its potential passes the largest that the chip holds" in found.notes[0]
+    assert (
+        "layer 'hands' never fires by design, but its potential passes the largest threshold that the chip stores" in found.notes[0]
+    )
 
 
 def test_integers_of_a_chip_take_no_targets():
