@@ -24,6 +24,7 @@ import paper_curves
 import paper_digits
 import paper_mission
 import paper_sentences
+import paper_spending
 from paper_holm import CAPS, read, test, tests
 from paper_words import DATA, apart, number, one, percent, rows_of, table
 
@@ -77,6 +78,14 @@ def hard_caps() -> Iterator[str]:
     """What iterative repair loses under one cap, the least and the most over learners, caps and kinds of damage."""
     lost = [-each["difference"] for each in tests() if each["figure"] == "chip_budgets" and each["compared"] in CAPS]
     yield f"it loses by {span(lost, 0)} points"
+
+
+def shared_caps() -> Iterator[str]:
+    """How many comparisons of a cap that is shared over the steps are decided."""
+    for other in ("batch", "greedy"):
+        own = [each for each in tests() if each["figure"] == "chip_spending" and each["other"] == other]
+        over, page = (sum(each[name] != "undecided" for each in own) for name in ("in_figure", "on_page"))
+        yield f"of {len(own)} comparisons with {other} {none(over)} {'is' if over == 1 else 'are'} decided over the table, {none(page)} over the page"
 
 
 def energy_of_learning() -> Iterator[str]:
@@ -261,7 +270,7 @@ def whole_page() -> Iterator[str]:
     """Holm's correction over all tests of the page."""
     yield f"over all {len(tests())} tests on this page"
     for figure, words in (
-        ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"),
+        ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"), ("chip_spending", "of shared limits"),
         ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), ("chip_damages", "of more damage"), (learner_claims.TRIED[0], "of learners"),
     ):  # fmt: skip
         own = [each for each in tests() if each["figure"] == figure]
@@ -270,7 +279,7 @@ def whole_page() -> Iterator[str]:
 
 
 PARTS = (
-    *paper_sentences.PARTS, paper_digits.digits_sentences, paper_curves.sentences, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
+    *paper_sentences.PARTS, paper_digits.digits_sentences, paper_curves.sentences, paper_spending.sentences, doublings, cores_and_neurons, hard_caps, shared_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
     network_counts, network_sentences, damage_sentences, paper_mission.mission_sentences, two_levels, whole_page,
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import learner_claims  # beside this file
 import paper_digits
+import paper_spending
 from paper_words import DATA, one, table
 
 from neurofault.papers.rescue2019.output import save
@@ -118,6 +119,8 @@ def chip() -> Iterator[dict[str, Any]]:
             plan, _, learner, *cap = each["a"].split(" · ")
             turned = {"difference": -each["difference"], "low": -each["high"], "high": -each["low"]}
             yield row("chip_budgets", f"{plan}, {learner}", cap[0] if cap else "no cap", WAYS, turned, each["p"])
+    for each in paper_spending.tests():
+        yield row("chip_spending", each["place"], each["compared"], each["sides"], each, each["p"])
     for each in read("chip_ranking")["rows"]:
         yield row(
             "chip_ranking", f"{each['change']} {each['value']}, {each['learner']}", "equal cycles in all", WAYS, each, each["p"]

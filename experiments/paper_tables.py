@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import paper_spending
 from learner_claims import learners_tried  # noqa: F401 (beside this file; a table by its name)
 from paper_curves import curves, digits_curves  # noqa: F401 (likewise)
 from paper_digits import digits_barriers, digits_orders, digits_pairs, digits_returns  # noqa: F401 (beside this file; tables by their names)
@@ -273,15 +274,25 @@ def chip_served() -> Iterator[Cells]:
 
 
 def caps() -> Iterator[Cells]:
-    """One hard limit for both."""
-    yield "6 dead cores", "batch", "iterative", "iterative − batch"
+    """One hard limit for both, spent as it goes or shared over the steps."""
+    drawn = f"{paper_spending.draws()['test']} draws"
+    yield (
+        "6 dead cores", "batch", "iterative, greedy", "greedy − batch", f"iterative, even ({drawn})", f"even − batch ({drawn})", f"even − greedy ({drawn})",
+        "chosen on validation images",
+    )  # fmt: skip
     ends = {curve["label"]: curve["points"][0]["mean"] for curve in read("chip_budgets")["curves"]}
     for cap, words in (("", "no cap"), *((cap, cap) for cap in CAPS)):
         said = {"": "no cap", CAPS[0]: "20,000 writes", CAPS[1]: "0.01 J"}[cap]
         for learner in LEARNERS:
             own, whole = (ends[f"core_dead · {way} · {learner}{' · ' + cap if cap else ''}"] for way in ("iterative", "batch"))
-            found = test("chip_budgets", f"core_dead, {learner}", words)
-            yield f"{said}, `{learner}`", percent(whole), percent(own), marked(apart(found, digits=1), found)
+            found, shared = test("chip_budgets", f"core_dead, {learner}", words), ["–"] * 4
+            if cap:
+                both = (test("chip_spending", f"core_dead, {learner}", f"{cap}, even and {other}") for other in ("batch", "greedy"))
+                even = paper_spending.ways(cap, learner)["even"]
+                shared = [
+                    percent(sum(even) / len(even)), *(marked(apart(each, digits=1), each) for each in both), paper_spending.chosen(cap, learner)
+                ]  # fmt: skip
+            yield f"{said}, `{learner}`", percent(whole), percent(own), marked(apart(found, digits=1), found), *shared
 
 
 def ranking() -> Iterator[Cells]:

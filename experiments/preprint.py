@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import paper_claims  # beside this file
 import paper_holm
+import paper_spending
 from paper_words import WrongTextError, apart, between, cycles, marked, number, one, percent, points, rows_of, table
 from typst_page import LAYOUT, typst_of
 
@@ -96,7 +97,7 @@ def environment() -> jinja2.Environment:
     made.globals |= {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((DATA / "paper").glob("*.json"))}
     made.globals |= {
         "also": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("*.json"))},
-        "floats": float_setting.FULL, "chip": chip_setting.FULL, "claims": paper_claims, "table": table, "between": between, "len": len,
+        "floats": float_setting.FULL, "chip": chip_setting.FULL, "claims": paper_claims, "spending": paper_spending, "table": table, "between": between, "len": len,
         "holds": holds, "marked": marked, "test": paper_holm.test, "tests": list(paper_holm.tests()), "apart": apart, **change_points(made.globals), "cite": counted.cite, "references": counted.references, "learners": chip_setting.FULL.learners,
         **{kind: (lambda name, kind=kind: counted.of(kind, name)) for kind in ("figure", "tab", "section")},
     }  # fmt: skip

@@ -163,3 +163,19 @@ def test_the_file_of_hard_limits_asks_for_the_points_that_are_published():
     assert {cell.rescue.guard for cell in cells if cell.rescue.learner} == {
         0
     }  # what learning does, without the guard that users get
+
+
+def test_draws_of_shared_limits_are_those_that_their_file_asks_for_and_lie_among_the_published_ones():
+    data = EXPERIMENTS.parent / "docs" / "data" / "paper"
+    campaign = load_campaign(EXPERIMENTS / "paper" / "chip_spending.yaml")
+    with (data / "chip_spending_draws.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    assert len(rows) == len(list(campaign.cells())) * campaign.spec.repeats.draws
+    assert {int(row["samples"]) for row in rows} == {campaign.spec.data.samples}
+    curves = json.loads((data / "chip_budgets.json").read_text(encoding="utf-8"))["curves"]
+    points = {curve["label"]: curve["points"][0] for curve in curves}
+    for row in rows:
+        if row["spend"] == "greedy":
+            cap = f"writes {row['writes_cap']}" if row["writes_cap"] else f"energy {row['energy_cap']}"
+            point = points[f"core_dead · {row['strategy']} · {row['learner']} · {cap}"]
+            assert point["lowest"] <= int(row["correct"]) / int(row["samples"]) <= point["highest"]
