@@ -196,7 +196,7 @@ def test_the_version_is_told(cli):
     assert (code, err) == (0, "")
     first, second = out.splitlines()
     assert first.startswith("neurofault ")
-    assert second == "semantics 2"
+    assert second == "semantics 3"
 
 
 def test_telling_the_version_loads_no_heavy_library():
