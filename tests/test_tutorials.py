@@ -26,7 +26,9 @@ def files_of(page: str, folder: Path) -> None:
     ("page", "examples"), [("recurrent.md", 24), ("extend.md", 19), ("snntorch_network.md", 30), ("nir_file.md", 27)]
 )
 def test_a_session_happens_as_it_is_written(page, examples, tmp_path, monkeypatch):
-    for needed in {"snntorch_network.md": ["snntorch"], "nir_file.md": ["nir"]}.get(page, ()):
+    for needed in {"extend.md": ["lava", "brian2", "snntorch"], "snntorch_network.md": ["snntorch"], "nir_file.md": ["nir"]}.get(
+        page, ()
+    ):
         pytest.importorskip(needed)
     monkeypatch.chdir(tmp_path)
     files_of(page, tmp_path)
