@@ -156,6 +156,9 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
         case list(), list() if len(old) == len(new):
             for at, (one, other) in enumerate(zip(old, new, strict=True)):
                 yield from differences(one, other, f"{place}/{at}")
+        case float(), float():
+            if not math.isclose(old, new, rel_tol=1e-12):  # the last digits are SciPy's of its version
+                yield place
         case _:
             if old != new or type(old) is not type(new):
                 yield place
