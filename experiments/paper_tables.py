@@ -39,7 +39,7 @@ ACCOUNTINGS = (TOTAL, DEAD, STOPPED, "equal writes", "equal energy, davies2018",
 BROKEN = {
     "cores": "cores", "neurons": "neurons", "flipped bits": "bits flipped", "stuck bits": "bits stuck at 0",
     "recurrent synapses": "recurrent synapses", "links": "links dead", "raised thresholds": f"neurons aged (threshold × {RAISED:g})",
-    "drifted weights": f"weights drifted (σ {DRIFT:g})",
+    "drifted weights": f"weights drifted (σ {DRIFT:g})", "feature maps": "feature maps dead",
 }  # fmt: skip
 Cells = tuple[str, ...]
 
@@ -83,6 +83,16 @@ def chip_decline() -> Iterator[Cells]:
 
 def network_decline() -> Iterator[Cells]:
     """Declines of more networks on the chip."""
+    yield from declined("chip_declines_rows")
+
+
+def other_decline() -> Iterator[Cells]:
+    """Declines of a convolutional network and of one that follows heartbeats."""
+    yield from declined("chip_others_declines")
+
+
+def declined(name: str) -> Iterator[Cells]:
+    """Yield the rows of a table of declines of several networks."""
     yield (
         "what dies",
         "healthy",
@@ -94,7 +104,7 @@ def network_decline() -> Iterator[Cells]:
         "half-way at",
         "10–90 % width",
     )
-    for row in table("chip_declines_rows"):
+    for row in table(name):
         marks = (
             f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
             for name in ("minus1pp", "half", "width")
@@ -158,6 +168,11 @@ def network_recovery() -> Iterator[Cells]:
 def damage_recovery() -> Iterator[Cells]:
     """What batch repair brings back of lost links and ageing."""
     yield from recovered("chip_damages")
+
+
+def other_recovery() -> Iterator[Cells]:
+    """What batch repair brings back of a convolutional network and of heartbeats."""
+    yield from recovered("chip_others")
 
 
 def recovered(figure: str) -> Iterator[Cells]:
@@ -317,6 +332,11 @@ def network_ranking() -> Iterator[Cells]:
 def damage_ranking() -> Iterator[Cells]:
     """Iterative against batch repair of lost links and ageing."""
     yield from ranked("chip_damages")
+
+
+def other_ranking() -> Iterator[Cells]:
+    """Iterative against batch repair of a convolutional network and of heartbeats."""
+    yield from ranked("chip_others")
 
 
 def ranked(figure: str) -> Iterator[Cells]:

@@ -230,7 +230,7 @@ def test_every_prefix_holds_each_class_in_its_share(tmp_path_factory: pytest.Tem
 
 
 def test_unknown_name() -> None:
-    expected = "unknown data set 'cifar-10'; known: digits, mnist, fashion-mnist, cifar10, digits-events, nmnist, dvs-gesture, shd, ssc, ecg-qtdb, a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory (did you mean 'cifar10'?)"
+    expected = "unknown data set 'cifar-10'; known: digits, mnist, fashion-mnist, cifar10, digits-events, nmnist, dvs-gesture, shd, ssc, ecg-qtdb, ecg-qtdb-windows, a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory (did you mean 'cifar10'?)"
     assert message(lambda: load("cifar-10")) == expected
 
 

@@ -29,7 +29,7 @@ Weights = Annotated[Path | None, typer.Option(help="State dict of your own netwo
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Data set: digits, digits-events, mnist, fashion-mnist, cifar10, nmnist, dvs-gesture, shd, ssc, ecg-qtdb; or your own: a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory. Default: the network's own.",
+        help="Data set: digits, digits-events, mnist, fashion-mnist, cifar10, nmnist, dvs-gesture, shd, ssc, ecg-qtdb, ecg-qtdb-windows; or your own: a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory. Default: the network's own.",
         autocompletion=complete.data,
     ),
 ]

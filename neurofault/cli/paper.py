@@ -22,9 +22,21 @@ def paper(
     figure: Annotated[
         str,
         typer.Argument(
-            help="fig1, fig2, fig3, fig4 or all; on floats also curves (curved paths between repaired networks) and cnn (figure 1 for CIFAR-10); on the chip also ranking, networks, declines, availability and damages.",
+            help="fig1, fig2, fig3, fig4 or all; on floats also curves (curved paths between repaired networks) and cnn (figure 1 for CIFAR-10); on the chip also ranking, networks, declines, availability and damages, and others, which all leaves out (CIFAR-10 and heartbeats).",
             autocompletion=complete.words(
-                "fig1", "fig2", "fig3", "fig4", "curves", "all", "cnn", "ranking", "networks", "declines", "availability", "damages"
+                "fig1",
+                "fig2",
+                "fig3",
+                "fig4",
+                "curves",
+                "all",
+                "cnn",
+                "ranking",
+                "networks",
+                "declines",
+                "availability",
+                "damages",
+                "others",
             ),
         ),
     ],

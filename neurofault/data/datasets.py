@@ -6,7 +6,8 @@ Files are read in the publishers' own layouts, plain, gzip or xz, and never unpa
     <dir>/fashion-mnist/…                                 the same four names
     <dir>/cifar10/cifar-10-batches-bin/*.bin              or cifar-10-binary.tar[.gz|.xz] holding that folder
     <dir>/nmnist/…                                        and dvs-gesture, shd, ssc: see :mod:`neurofault.data.event_sets`
-    <dir>/ecg-qtdb/QTDB_train.mat                         and QTDB_test.mat (:mod:`neurofault.data.ecg`); these are not downloaded
+    <dir>/ecg-qtdb/QTDB_train.mat                         and QTDB_test.mat (:mod:`neurofault.data.ecg`); these are not downloaded; ``ecg-qtdb-windows``: the same
+                                                          in windows of :data:`WINDOW` steps that have one label each (:mod:`neurofault.data.windows`)
 
 ``<dir>`` is the ``data_dir`` argument (``--data-dir``), else the environment's ``NEUROFAULT_DATA``; files that are not there are
 downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked against the publishers' MD5; recordings are not.
@@ -44,6 +45,7 @@ from neurofault.data.order import fair_order
 from neurofault.data.own import read_npz
 from neurofault.data.splits import DataSet, Split
 from neurofault.data.unread import NOTHING
+from neurofault.data.windows import in_windows
 from neurofault.errors import DataError, UsageError, nearest
 from neurofault.progress import told
 from neurofault.streams import stream_key
@@ -102,7 +104,16 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 """MNIST: mirrors of yann.lecun.com/exdb/mnist; Fashion-MNIST: github.com/zalandoresearch/fashion-mnist; CIFAR-10:
 www.cs.toronto.edu/~kriz/cifar.html. A file fetched over any of them must have the publisher's MD5."""
 
-NAMES: Final = ("digits", *PUBLISHED, *EVENT_SETS, ECG)
+ECG_WINDOWS: Final = f"{ECG}-windows"
+"""Name of ``ecg-qtdb`` in windows."""
+
+WINDOW: Final = 320
+"""Steps of a window: 1.28 s, which is more than a heartbeat; it can be cut into 2, 4, 8 … equal epochs of learning."""
+
+OF_EACH: Final[Mapping[str, int]] = {"train": 4, "validation": 16, "test": 8}
+"""Windows of a recording, by role: of 557, 61 and 141 recordings 2,171, 976 and 1,098, for some of them have fewer labels."""
+
+NAMES: Final = ("digits", *PUBLISHED, *EVENT_SETS, ECG, ECG_WINDOWS)
 """Every name that :func:`load` takes."""
 
 
@@ -147,6 +158,8 @@ def load(
         return _digits()
     if name == ECG:
         return read_ecg_qtdb(_root(data_dir))
+    if name == ECG_WINDOWS:
+        return in_windows(read_ecg_qtdb(_root(data_dir)), name, WINDOW, OF_EACH)
     published = PUBLISHED[name]
     folder = _local_folder(name, data_dir) or _download(name, published, data_dir)
     told(f"data {name}: {'from the cache' if folder == cache_dir() / 'data' / name else 'files'}, {folder}")

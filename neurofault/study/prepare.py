@@ -66,7 +66,7 @@ class Setup:
         data: data set: a name, or one's own (:func:`neurofault.data.datasets.load`); None: the zoo network's own (digits for a user's module).
         data_dir: folder of published data files.
         samples: how many test images; None: all.
-        timesteps: T; None: the network's own (32 for a user's module).
+        timesteps: T; None: the network's own (32 for a user's module), of a zoo network of events that of the recordings.
         dt: time step of a NIR file that does not say it.
         weight_bits: stored bits a weight; None: the most that the profile stores.
         place: ``pack``, ``spread``, ``random``, or ``anneal[:DAMAGE[:CORES]]``: :func:`neurofault.deploy.anneal_words.anneal_words`.
@@ -257,6 +257,11 @@ def prepare(
         raise UsageError(
             f"data {data.name} has {given}; {one_label_for} takes {each}. What takes {'targets' if metric.lower else 'a label'} of every step: inject, atlas, map, "
             "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"
+            + (
+                ""
+                if metric.lower
+                else "; cut into windows it has one label each (neurofault.data.windows.in_windows; ecg-qtdb-windows)"
+            )
         )
     place = placing(
         spec, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=setup.neurons_per_core,
@@ -273,7 +278,8 @@ def prepare(
         found = loaded if isinstance(loaded, Network) else OwnModule(loaded)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
-        timesteps = setup.timesteps or zoo.recipe.timesteps
+        recorded = data.timesteps if isinstance(spec, EventRecipe) else None
+        timesteps = setup.timesteps or recorded or zoo.recipe.timesteps
         own = (
             data if data.name == zoo.recipe.dataset and not isinstance(spec, EventRecipe) else None
         )  # of events only those that are needed are read

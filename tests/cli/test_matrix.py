@@ -155,6 +155,7 @@ CELLS = {
 }
 LOOP = "takes chains only, and connection 'hidden1.rec' drives itself; learners that can: delta, homeostasis"
 SKIP = "takes chains only, and connection 'hidden3.hidden1' goes from 'hidden1' to 'hidden3'; learners that can: delta, homeostasis"
+WINDOWS = "; cut into windows it has one label each (neurofault.data.windows.in_windows; ecg-qtdb-windows)"
 STEPS = "What takes {} of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"
 REFUSED = {
     ("labels of steps", "delta"): f"data steps.npz has 5 labels a sample; what learns takes one. {STEPS.format('a label')}",

@@ -24,10 +24,10 @@ from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Lo
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
 from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
 from neurofault.papers.rescue2019.declines import declines
-from neurofault.papers.rescue2019.losses import DRIFT, LOSSES, RAISED, whole_of
+from neurofault.papers.rescue2019.losses import DRIFT, LOSSES, RAISED, faults_of, whole_of
 from neurofault.papers.rescue2019.networks import LAST, TOTAL, CaseTraining, count_of, recovered_at
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
-from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
+from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, figures_named, paper
 from neurofault.papers.rescue2019.scrub import scrub
 from neurofault.papers.rescue2019.units import Units, trial_of
 from neurofault.papers.rescue2019.watched import WatchedBench
@@ -40,6 +40,7 @@ TINY = replace(
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
     cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
+    others=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False),),
     damages=(Case("digits-mlp", (None, 1), (CaseHarm("links", 0.3, 2), CaseHarm("raised thresholds", 0.3, 2), CaseHarm("drifted weights", 0.3, 2)), 2, 200, place="spread"),),
 )  # fmt: skip
 
@@ -70,6 +71,7 @@ NAMES = (
     "chip_declines",
     "chip_availability",
     "chip_damages",
+    "chip_others",
 )
 
 
@@ -77,7 +79,7 @@ NAMES = (
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """One run of all figures."""
     out = tmp_path_factory.mktemp("chip")
-    paper(["all"], out, setting=TINY)
+    paper(["all", "others"], out, setting=TINY)
     return out, {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
 
 
@@ -88,22 +90,22 @@ def study(made) -> ChipStudy:
 
 def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path):
     (tmp_path / "units.jsonl").write_bytes((made[0] / "units.jsonl").read_bytes())
-    paper(["all"], tmp_path, setting=TINY)
+    paper(["all", "others"], tmp_path, setting=TINY)
     for path in made[0].iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".png", ".svg", ".jsonl"}
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made, tmp_path):
-    paper(["ranking", "networks", "declines", "availability"], tmp_path, setting=TINY, jobs=2)
+    paper(["ranking", "networks", "declines", "availability", "others"], tmp_path, setting=TINY, jobs=2)
     rows = read_rows(tmp_path / "units.jsonl").rows
     assert len({row["trial"] for row in rows}) == len(rows)  # no unit is computed twice
     names = [
         path.name
         for path in made[0].iterdir()
-        if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines", "chip_availability"))
+        if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines", "chip_availability", "chip_others"))
     ]
-    assert len(names) == 25
+    assert len(names) == 35
     for name in names:
         assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
 
@@ -280,6 +282,99 @@ def test_more_damage_of_a_draw_holds_what_less_damage_of_it_breaks(study):
         few, more = ({site for edit in own.hurt(chip, loss, count, 3).damage.edits for site in sites(edit)} for count in (20, 60))
         assert (len(few), len(more)) == (20, 60)
         assert few < more
+
+
+def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samples(made, study):
+    case = TINY.others[0]
+    training = CaseTraining(case, 1)
+    own = training.at_work(study)
+    chip, adapt, draw = own.chip(), own.adapt(200, 8), training.draws[0]
+    assert (len(chip.test.labels), len(chip.validation.labels)) == (120, 120)
+    data = chip.prepared.data
+    assert np.array_equal(chip.test.labels, data.test.labels[:120])
+    assert np.array_equal(chip.validation.labels, data.validation.labels[:120])
+    broken = nf.inject(chip.deployment, nf.faults.CoreDead(count=count_of(own, case.harms[0]), layer="hidden"), seed=1, draw=draw)
+    row = next(one for one in table(made[0] / "chip_others_draws.csv") if (one["loss"], one["draw"]) == ("cores", str(draw)))
+    for strategy, steps in (("batch", 1), ("iterative", 2)):
+        healed = nf.rescue(
+            broken, adapt.inputs, adapt.labels, strategy=strategy, learner=own.learner("delta", 8, 200), budget=nf.Budget(cycles=0.4),
+            plan=nf.Plan(steps=steps), seed=1 + 1000 * draw, test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
+        )  # fmt: skip
+        assert healed.final == pytest.approx(float(row[strategy]), abs=1e-6)
+    looks = {
+        len(unit["value"]["looks"])
+        for unit in read_rows(made[0] / "units.jsonl").rows
+        if unit["key"].get("learner") == "delta" and unit["key"]["unit"] == "network"
+    }
+    assert looks == {3}  # right after the strike, and where each of two steps of iterative repair would end
+
+
+def test_the_decline_of_other_networks_ends_at_the_damage_of_all_and_begins_healthy(made, study):
+    answer = made[1]["chip_others"]
+    (row,) = answer["declines"]
+    assert (row["network"], row["loss"], row["trainings"], row["draws"]) == ("digits-mlp", "cores", 2, 2)
+    own = CaseTraining(TINY.others[0], 0).at_work(study)
+    chip = own.chip()
+    hurt = own.hurt(chip.deployment, "cores", own.whole("cores"), 0)
+    last = run(hurt, chip.test.inputs, chip.test.labels).accuracy
+    draws = table(made[0] / "chip_others_decline_draws.csv")
+    assert [one["training"] for one in draws] == ["own", "own", "1", "1"]
+    curve = answer["curves"]["digits-mlp"]["cores"]
+    assert (curve["fraction"][0], curve["fraction"][-1]) == (0, 1)
+    assert float(draws[0]["healthy"]) == pytest.approx(run(chip.deployment, chip.test.inputs, chip.test.labels).accuracy, abs=1e-6)
+    assert curve["low"][-1] <= last <= curve["high"][-1] or curve["mean"][-1] == pytest.approx(last, abs=0.05)
+
+
+def convolutional(neurons_per_core: int) -> nf.Deployment:
+    """Two convolutions of 4×4 maps and a dense readout."""
+    random = np.random.default_rng(3)
+    net = nf.Network(
+        (
+            nf.Population("input", 16, vth=1.0), nf.Population("first", 48, vth=1.0), nf.Population("second", 32, vth=1.0),
+            nf.Population("output", 3, vth=1.0),
+        ),
+        (
+            nf.Connection("first", "input", "first", nf.Conv(random.normal(size=(3, 1, 3, 3)), in_shape=(1, 4, 4), padding=(1, 1))),
+            nf.Connection("second", "first", "second", nf.Conv(random.normal(size=(2, 3, 3, 3)), in_shape=(3, 4, 4), padding=(1, 1))),
+            nf.Connection("output", "second", "output", nf.Dense(random.normal(size=(3, 32)))),
+        ),
+        timesteps=4,
+    )  # fmt: skip
+    return nf.deploy(net, "loihi2", neurons_per_core=neurons_per_core)
+
+
+def test_a_dead_feature_map_is_a_map_of_either_convolution_and_nothing_else():
+    chip = convolutional(16)
+    assert whole_of(chip, ("first", "second"), "two", "feature maps") == 5
+    hit = set()
+    for draw in range(20):
+        damage = nf.inject(chip, faults_of("feature maps", 1, chip), seed=1, draw=draw).damage
+        silent = [
+            (name, np.flatnonzero(damage.silent(name, size)).tolist())
+            for name, size in (("first", 48), ("second", 32), ("output", 3))
+        ]
+        ((name, dead),) = [one for one in silent if one[1]]
+        assert dead == list(range(dead[0] // 16 * 16, dead[0] // 16 * 16 + 16))
+        hit.add((name, dead[0] // 16))
+    assert hit == {("first", 0), ("first", 1), ("first", 2), ("second", 0), ("second", 1)}
+    with pytest.raises(
+        UsageError, match=r"the cores of layer 'first' hold parts of feature maps or several; place it with 16 neurons a core"
+    ):
+        whole_of(convolutional(32), ("first", "second"), "two", "feature maps")
+    with pytest.raises(UsageError, match=r"has no convolution, so no feature maps"):
+        whole_of(
+            nf.deploy(
+                nf.Network(
+                    (nf.Population("input", 4, vth=1.0), nf.Population("output", 3, vth=1.0)),
+                    (nf.Connection("output", "input", "output", nf.Dense(np.ones((3, 4)))),),
+                    timesteps=4,
+                ),
+                "loihi2",
+            ),
+            (),
+            "flat",
+            "feature maps",
+        )
 
 
 def test_a_scrub_gives_back_the_chip_that_its_image_is_of(made, study):
@@ -481,18 +576,30 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, damages, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, damages, others, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
     with pytest.raises(
         UsageError,
-        match=r"no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses, links, raised thresholds, drifted weights \(did you mean 'cores'\?\)",
+        match=r"no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses, links, raised thresholds, drifted weights, feature maps \(did you mean 'cores'\?\)",
     ):
         ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
 
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines", "availability", "damages"}
+    assert {*FIGURES, *ON_CHIP} == {
+        "fig1",
+        "fig2",
+        "fig3",
+        "fig4",
+        "ranking",
+        "networks",
+        "declines",
+        "availability",
+        "damages",
+        "others",
+    }
+    assert "others" not in figures_named("all", setting)
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

@@ -47,6 +47,9 @@ class Case:
         adapt: training samples of a cycle.
         learner: that repairs it; None: that of the setting's ways.
         place: strategy of its placement, of :data:`neurofault.deploy.placement.STRATEGIES`.
+        data: data set; None: the network's own.
+        samples: most test samples that report, and most validation samples that are looked at; None: all.
+        fine: whether batch repair is looked at after hundredths of a cycle too, not only when a step of iterative repair would end.
 
     Raises:
         UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
@@ -59,6 +62,9 @@ class Case:
     adapt: int = 10_000
     learner: str | None = None
     place: str = "pack"
+    data: str | None = None
+    samples: int | None = None
+    fine: bool = True
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or self.draws < 2:

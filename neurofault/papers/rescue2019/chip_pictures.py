@@ -182,6 +182,12 @@ def _declines(canvas: Any, figure: Figure) -> None:
     canvas.suptitle(f"{figure.answer['profile']}, no repair; bands: 95 % intervals over trainings")
 
 
+def _others(canvas: Any, figure: Figure) -> None:
+    above, below = canvas.subfigures(2, 1)
+    _declines(above, figure)
+    _networks(below, figure)
+
+
 PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_fig1": (_fig1, 4),
     "chip_fig2": (_fig2, 6),
@@ -190,6 +196,7 @@ PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_ranking": (_ranking, 5),
     "chip_networks": (_networks, 4),
     "chip_damages": (_networks, 3),
+    "chip_others": (_others, 7),
     "chip_declines": (_declines, 4),
     "chip_availability": (availability, 7),
 }

@@ -102,7 +102,10 @@ class ChipSetting:
         cases: networks of the figure of networks, each at its recipe's own grain.
         missions: of the figure of availability, likewise.
         damages: likewise of the figure of more damage.
+        others: likewise of the figure of other kinds of networks.
         place: strategy of the placement.
+        data: data set; None: the network's own.
+        samples: most test samples that report, and most validation samples; None: all.
         seed: of damage, order of samples, rounding.
     """
 
@@ -130,13 +133,17 @@ class ChipSetting:
     cases: tuple[Case, ...] = ()
     missions: tuple[Mission, ...] = ()
     damages: tuple[Case, ...] = ()
+    others: tuple[Case, ...] = ()
     place: str = "pack"
+    data: str | None = None
+    samples: int | None = None
 
 
 _DEAD = (CaseHarm("cores", 0.46), CaseHarm("neurons", 0.48))
 _BITS = (CaseHarm("flipped bits", 0.03), CaseHarm("stuck bits", 0.1))
 _LOOP = CaseHarm("recurrent synapses", 0.5)
 _MORE = (CaseHarm("links", 0.1), CaseHarm("raised thresholds", 0.5), CaseHarm("drifted weights", 0.5))
+_MAPS = (CaseHarm("feature maps", 0.2), CaseHarm("neurons", 0.1))
 _SEEDS = (None, 1, 2, 3, 4)
 
 
@@ -163,6 +170,10 @@ FULL = ChipSetting(
     damages=(
         Case("mnist-mlp", _SEEDS, _MORE, 2, 5000, place="spread"), Case("digits-mlp", _SEEDS, _MORE, 2, 1000, place="spread"),
     ),
+    others=(
+        Case("cifar10-cnn", _SEEDS, _MAPS, 2, 1000, "delta", samples=1000, fine=False),
+        Case("ecg-rnn", _SEEDS, (CaseHarm("cores", 0.25), CaseHarm("recurrent synapses", 0.1)), 4, 1000, "delta", data="ecg-qtdb-windows"),
+    ),
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
@@ -175,6 +186,7 @@ QUICK = ChipSetting(
     cases=(Case("digits-mlp", (None, 1), (*_DEAD, *_BITS), 2, 1000),),
     missions=_missions(Case("digits-mlp", (None, 1), (), 2, 1000), epochs=2, lesson=100, spares=(2,))[1:],
     damages=(Case("digits-mlp", (None, 1), _MORE, 2, 1000, place="spread"),),
+    others=(Case("digits-events-rnn", (None, 1), (_DEAD[0], _LOOP), 2, 1000, "delta", samples=200, fine=False),),
 )  # fmt: skip
 
 
@@ -248,13 +260,16 @@ class ChipStudy:
         if key not in self._chips:
             setting = self.setting
             setup = Setup(
-                setting.network + ("-dropout" if dropout else ""), setting.profile, data_dir=self.data_dir, weight_bits=key[0],
+                setting.network + ("-dropout" if dropout else ""), setting.profile, data=setting.data, data_dir=self.data_dir,
+                samples=setting.samples, weight_bits=key[0],
                 neurons_per_core=setting.neurons_per_core, spare_cores=setting.spare_cores, place=setting.place,
             )  # fmt: skip
             prepared = prepare(setup, self.progress, accuracy_for="paper", one_label_for="paper")
             chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
+            part = "" if setting.samples is None else f" first {setting.samples}"
+            validation = validation if setting.samples is None else validation.first(min(setting.samples, len(validation)))
             self._chips[key] = HealthyChip(
-                prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(shown(chip, test), test.labels),
+                prepared, f"{chip_digest(chip)} {prepared.data.digest}{part}", Examples(shown(chip, test), test.labels),
                 Examples(shown(chip, validation), validation.labels),
             )  # fmt: skip
         return self._chips[key]
@@ -291,7 +306,7 @@ class ChipStudy:
 
     def hurt(self, chip: Deployment, loss: str, count: int, draw: int) -> Deployment:
         """Return a chip with all the damage of a draw."""
-        return inject(chip, faults_of(loss, count), seed=self.setting.seed, draw=draw) if count else chip
+        return inject(chip, faults_of(loss, count, chip), seed=self.setting.seed, draw=draw) if count else chip
 
     @property
     def draws(self) -> Sequence[int]:

@@ -1,10 +1,11 @@
-"""Figure 1 for more networks and trainings on the chip: how accuracy declines as cores and neurons die, and whether it has a change point.
+"""Figure 1 for more networks and trainings on the chip: how accuracy declines as what is broken becomes more, and whether it has a change point.
 
 Marks are means over the draws of a training, their intervals Student's t over trainings; a change point is judged over all draws of all trainings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,27 +27,51 @@ Curves = list[NDArray[np.float64]]
 """Test accuracy at each number of dead, [points]; one a draw."""
 
 
-def dying(case: Case) -> tuple[str, ...]:
-    """Return what dies of a network: of its kinds of damage cores and neurons."""
-    return tuple(harm.loss for harm in case.harms if harm.loss in ("cores", "neurons"))
+DYING = ("cores", "neurons")
+"""What dies in the figure of declines."""
+
+
+def dying(case: Case, kinds: Sequence[str] = DYING) -> tuple[str, ...]:
+    """Return what dies of a network: of its kinds of damage those that are asked for."""
+    return tuple(harm.loss for harm in case.harms if harm.loss in kinds)
 
 
 def declines(study: ChipStudy) -> Figure:
     """Compute the figure.
 
-    JSON: ``rows`` {network, loss, healthy, for each of minus1pp, minus5pp, half and width its mean, ``_low`` and ``_high``, as shares of what can die (null where
-    a training never passes it), hinge_wins, logistic_wins, slope_ratio, knot, knot_sd, verdict, trainings, draws (of each)}; ``curves`` {network → loss → fraction,
-    mean, low, high}. Tables: ``rows``; ``curves``; ``draws``, marks and fits of each.
+    JSON: ``rows`` and ``curves``, as :func:`declined` gives them. Tables: ``rows``; ``curves``; ``draws``, marks and fits of each.
+    """
+    answer, tables = declined(study, "declines", study.setting.cases, DYING)
+    return Figure(
+        "chip_declines", {"setting": study.setting.name, "profile": study.setting.profile, "unit": "training", **answer}, tables
+    )
+
+
+def declined(
+    study: ChipStudy, name: str, cases: Sequence[Case], kinds: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """Compute how the accuracy of networks declines.
+
+    Args:
+        study: the setting at work.
+        name: of the figure, for its progress.
+        cases: of the setting.
+        kinds: of damage that count.
+
+    Returns:
+        ``rows`` {network, loss, healthy, for each of minus1pp, minus5pp, half and width its mean, ``_low`` and ``_high``, as shares of what can die (null where
+        a training never passes it), hinge_wins, logistic_wins, slope_ratio, knot, knot_sd, verdict, trainings, draws (of each)} and ``curves`` {network → loss → fraction,
+        mean, low, high}; and tables ``rows``, ``curves``, ``draws``.
     """
     rows, curve_rows, draw_rows = list[Row](), list[Row](), list[Row]()
     curves: dict[str, dict[str, Row]] = {}
     seen: dict[tuple[str, str], tuple[NDArray[np.float64], list[Curves]]] = {}
-    listed = trainings(study.setting, study.setting.cases)
+    listed = trainings(study.setting, cases)
     for done, training in enumerate(listed):
         case, seed = training.case, training.case.seeds[training.number]
-        study.progress("declines", done, len(listed), training.name)
+        study.progress(name, done, len(listed), training.name)
         own, engine = training.at_work(study), IncrementalEngine()
-        for loss in dying(case):
+        for loss in dying(case, kinds):
             dead = counts_of(own, loss)
             values = [decline(own, loss, own.bits, False, draw, engine) for draw in training.draws]
             fraction = dead / dead[-1]
@@ -58,7 +83,7 @@ def declines(study: ChipStudy) -> Figure:
                      "healthy": float(one[0]), **asdict(thresholds(fraction, one)), "best": fits.best, "knot": fits.knot,
                      "slope_ratio": fits.slope_ratio}
                 )  # fmt: skip
-    study.progress("declines", len(listed), len(listed), "")
+    study.progress(name, len(listed), len(listed), "")
     for (network, loss), (fraction, each) in seen.items():
         place = {"network": network, "loss": loss}
         rows.append({**place, **_row(fraction, each)})
@@ -69,10 +94,7 @@ def declines(study: ChipStudy) -> Figure:
         }
         curves.setdefault(network, {})[loss] = curve
         curve_rows += [{**place, **{name: values[k] for name, values in curve.items()}} for k in range(len(fraction))]
-    answer: dict[str, Any] = {
-        "setting": study.setting.name, "profile": study.setting.profile, "unit": "training", "rows": rows, "curves": curves
-    }  # fmt: skip
-    return Figure("chip_declines", answer, {"rows": rows, "curves": curve_rows, "draws": draw_rows})
+    return {"rows": rows, "curves": curves}, {"rows": rows, "curves": curve_rows, "draws": draw_rows}
 
 
 def _row(fraction: NDArray[np.float64], each: list[Curves]) -> Row:

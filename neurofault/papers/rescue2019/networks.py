@@ -41,12 +41,13 @@ _ACCOUNTINGS = {TOTAL: ("iterative", "batch"), LAST: ("iterative", "last"), STOP
 BROKEN = {
     "cores": "dead cores", "neurons": "dead neurons", "flipped bits": "flipped bits", "stuck bits": "stuck bits",
     "recurrent synapses": "dead recurrent synapses", "links": "dead links", "raised thresholds": "raised thresholds", "drifted weights": "drifted weights",
+    "feature maps": "dead feature maps",
 }  # fmt: skip
 """Kind of damage → what is broken, in words."""
 
 UNITS = {
     "cores": "cores", "neurons": "neurons", "flipped bits": "bits", "stuck bits": "bits", "recurrent synapses": "synapses", "links": "links",
-    "raised thresholds": "neurons", "drifted weights": "weights",
+    "raised thresholds": "neurons", "drifted weights": "weights", "feature maps": "feature maps",
 }  # fmt: skip
 """Kind of damage → what is counted."""
 
@@ -78,7 +79,14 @@ class CaseTraining:
         """Return the study of this network alone, at the grain of its recipe."""
         grain = any_recipe(self.case.network).neurons_per_core
         return ChipStudy(
-            replace(study.setting, network=self.name, neurons_per_core=grain, place=self.case.place),
+            replace(
+                study.setting,
+                network=self.name,
+                neurons_per_core=grain,
+                place=self.case.place,
+                data=self.case.data,
+                samples=self.case.samples,
+            ),
             study.units,
             study.progress,
             study.data_dir,
@@ -120,7 +128,7 @@ def counts(study: ChipStudy, case: Case, harm: CaseHarm, draw: int) -> dict[str,
     """
     setting, chip, count = study.setting, study.chip(), count_of(study, harm)
     learned_by, cycles = case.learner or setting.way_learner, harm.steps * setting.cycles
-    marks = (*FINE, *(round(setting.cycles * step, 6) for step in range(1, harm.steps + 1)))
+    marks = (*(FINE if case.fine else ()), *(round(setting.cycles * step, 6) for step in range(1, harm.steps + 1)))
 
     def bench(steps: int) -> StoppedBench:
         hurt = study.hurt(chip.deployment, harm.loss, count, draw)

@@ -18,12 +18,13 @@ from neurofault.papers.rescue2019.chip_match import control_repairs, drawn
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, ChipWay, history, until_recovered, whole_way
 from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy, Loss
 from neurofault.papers.rescue2019.chips import Chips, decline
-from neurofault.papers.rescue2019.declines import dying
+from neurofault.papers.rescue2019.declines import DYING, dying
 from neurofault.papers.rescue2019.float_parts import FLOAT_PARTS
 from neurofault.papers.rescue2019.float_setting import FloatSetting, FloatStudy
 from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.missions import Arm, arms, at_work, flown, missions_of
 from neurofault.papers.rescue2019.networks import CaseTraining, counts, healthy, trainings
+from neurofault.papers.rescue2019.others import DYING as ALSO_DYING
 from neurofault.papers.rescue2019.ranking import cells
 from neurofault.papers.rescue2019.scrub import scrubbed
 from neurofault.papers.rescue2019.units import Results
@@ -176,10 +177,19 @@ def _of_cases(chips: Chips, cases: Sequence[Case]) -> Stages:
 
 
 def _declines(chips: Chips) -> Stages:
-    listed = trainings(chips.study.setting, chips.study.setting.cases)
+    return _of_declines(chips, chips.study.setting.cases, DYING)
+
+
+def _of_declines(chips: Chips, cases: Sequence[Case], kinds: Sequence[str]) -> Stages:
+    listed = trainings(chips.study.setting, cases)
     return [[partial(_placed, training=one) for one in listed], [
-        partial(_declined, training=one, loss=loss, draw=draw) for one in listed for loss in dying(one.case) for draw in one.draws
+        partial(_declined, training=one, loss=loss, draw=draw) for one in listed for loss in dying(one.case, kinds) for draw in one.draws
     ]]  # fmt: skip
+
+
+def _others(chips: Chips) -> Stages:
+    (trained, harmed), (_, declined) = _of_cases(chips, own := chips.study.setting.others), _of_declines(chips, own, ALSO_DYING)
+    return [trained, [*harmed, *declined]]
 
 
 def _availability(chips: Chips) -> Stages:
@@ -193,6 +203,7 @@ CHIP_PARTS: Mapping[str, Callable[[Chips], Stages]] = {
     "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks, "declines": _declines,
     "availability": _availability,
     "damages": _damages,
+    "others": _others,
 }  # fmt: skip
 """Figure on chips → its parts."""
 

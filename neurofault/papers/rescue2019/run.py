@@ -22,6 +22,7 @@ from neurofault.papers.rescue2019.fig4 import fig4
 from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
 from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.networks import networks
+from neurofault.papers.rescue2019.others import others
 from neurofault.papers.rescue2019.output import Figure, write
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.ranking import ranking
@@ -40,8 +41,12 @@ ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {
     "declines": declines,
     "availability": availability,
     "damages": damages,
+    "others": others,
 }
 """Figures that only chips have."""
+
+APART = ("others",)
+"""Figures of chips that ``all`` leaves out: their data are not downloaded, and their networks take their time to train."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}
 """Figures that ``all`` leaves out: each trains a large network of its own."""
@@ -60,7 +65,7 @@ def figures_named(name: str, setting: FloatSetting | ChipSetting) -> tuple[str, 
     known = (*FIGURES, *(ON_CHIP if isinstance(setting, ChipSetting) else ON_FLOATS))
     apart = () if isinstance(setting, ChipSetting) else tuple(SEPARATE)
     if name == "all":
-        return known
+        return tuple(one for one in known if one not in APART)
     if name not in known:
         allowed = (*known, "all", *apart)
         raise UsageError(f"no figure {name!r}; figures: {', '.join(allowed)}{nearest(name, allowed)}")
