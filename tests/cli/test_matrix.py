@@ -158,7 +158,7 @@ SKIP = "takes chains only, and connection 'hidden3.hidden1' goes from 'hidden1' 
 WINDOWS = "; cut into windows it has one label each (neurofault.data.windows.in_windows; ecg-qtdb-windows)"
 STEPS = "What takes {} of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"
 REFUSED = {
-    ("labels of steps", "delta"): f"data steps.npz has 5 labels a sample; what learns takes one. {STEPS.format('a label')}",
+    ("labels of steps", "delta"): f"data steps.npz has 5 labels a sample; what learns takes one. {STEPS.format('a label')}{WINDOWS}",
     ("targets of steps", "delta"): f"data moving.npz has targets of 5 steps; what learns takes those of one answer. {STEPS.format('targets')}",
     ("residual", "dfa"): f"dfa {SKIP}",
     ("residual", "emstdp"): f"emstdp {SKIP}",

@@ -40,7 +40,10 @@ TINY = replace(
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
     cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
-    others=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False),),
+    others=(
+        Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False, scaled=True),
+        Case("digits-mlp-dropout", (None,), (CaseHarm("cores", 0.5, 2),), 3, 200, "delta", samples=120, fine=False),
+    ),
     damages=(Case("digits-mlp", (None, 1), (CaseHarm("links", 0.3, 2), CaseHarm("raised thresholds", 0.3, 2), CaseHarm("drifted weights", 0.3, 2)), 2, 200, place="spread"),),
 )  # fmt: skip
 
@@ -297,7 +300,7 @@ def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samp
     row = next(one for one in table(made[0] / "chip_others_draws.csv") if (one["loss"], one["draw"]) == ("cores", str(draw)))
     for strategy, steps in (("batch", 1), ("iterative", 2)):
         healed = nf.rescue(
-            broken, adapt.inputs, adapt.labels, strategy=strategy, learner=own.learner("delta", 8, 200), budget=nf.Budget(cycles=0.4),
+            broken, adapt.inputs, adapt.labels, strategy=strategy, learner="delta", budget=nf.Budget(cycles=0.4),
             plan=nf.Plan(steps=steps), seed=1 + 1000 * draw, test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
         )  # fmt: skip
         assert healed.final == pytest.approx(float(row[strategy]), abs=1e-6)
@@ -311,36 +314,55 @@ def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samp
 
 def test_the_decline_of_other_networks_ends_at_the_damage_of_all_and_begins_healthy(made, study):
     answer = made[1]["chip_others"]
-    (row,) = answer["declines"]
-    assert (row["network"], row["loss"], row["trainings"], row["draws"]) == ("digits-mlp", "cores", 2, 2)
+    assert [(row["network"], row["loss"], row["trainings"], row["draws"]) for row in answer["declines"]] == [
+        ("digits-mlp", "cores", 2, 2), ("digits-mlp-dropout", "cores", 1, 3),
+    ]  # fmt: skip
     own = CaseTraining(TINY.others[0], 0).at_work(study)
     chip = own.chip()
     hurt = own.hurt(chip.deployment, "cores", own.whole("cores"), 0)
     last = run(hurt, chip.test.inputs, chip.test.labels).accuracy
     draws = table(made[0] / "chip_others_decline_draws.csv")
-    assert [one["training"] for one in draws] == ["own", "own", "1", "1"]
+    assert [one["training"] for one in draws] == ["own", "own", "1", "1", "own", "own", "own"]
     curve = answer["curves"]["digits-mlp"]["cores"]
     assert (curve["fraction"][0], curve["fraction"][-1]) == (0, 1)
     assert float(draws[0]["healthy"]) == pytest.approx(run(chip.deployment, chip.test.inputs, chip.test.labels).accuracy, abs=1e-6)
     assert curve["low"][-1] <= last <= curve["high"][-1] or curve["mean"][-1] == pytest.approx(last, abs=0.05)
 
 
+def test_of_one_training_the_draw_is_the_unit(made):
+    answer = made[1]["chip_others"]
+    draws = [one for one in table(made[0] / "chip_others_draws.csv") if one["network"] == "digits-mlp-dropout"]
+    iterative, batch = (np.array([float(one[name]) for one in draws]) for name in ("iterative", "batch"))
+    row = next(one for one in answer["rows"] if (one["network"], one["accounting"]) == ("digits-mlp-dropout", TOTAL))
+    assert (row["trainings"], row["draws"], len(draws)) == (1, 3, 3)
+    found = stats.ttest_rel(iterative, batch)
+    assert row["difference"] == pytest.approx((iterative - batch).mean(), abs=1e-6)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(found.confidence_interval()), abs=1e-5)
+    assert row["p"] == pytest.approx(found.pvalue, rel=1e-4)
+    half = next(one for one in answer["declines"] if one["network"] == "digits-mlp-dropout")["half"]
+    marks = [
+        float(one["half"]) for one in table(made[0] / "chip_others_decline_draws.csv") if one["network"] == "digits-mlp-dropout"
+    ]
+    assert half == pytest.approx(np.mean(marks), abs=1e-5)
+
+
 def convolutional(neurons_per_core: int) -> nf.Deployment:
     """Two convolutions of 4×4 maps and a dense readout."""
     random = np.random.default_rng(3)
-    net = nf.Network(
-        (
-            nf.Population("input", 16, vth=1.0), nf.Population("first", 48, vth=1.0), nf.Population("second", 32, vth=1.0),
-            nf.Population("output", 3, vth=1.0),
-        ),
-        (
-            nf.Connection("first", "input", "first", nf.Conv(random.normal(size=(3, 1, 3, 3)), in_shape=(1, 4, 4), padding=(1, 1))),
-            nf.Connection("second", "first", "second", nf.Conv(random.normal(size=(2, 3, 3, 3)), in_shape=(3, 4, 4), padding=(1, 1))),
-            nf.Connection("output", "second", "output", nf.Dense(random.normal(size=(3, 32)))),
-        ),
-        timesteps=4,
+    shapes = {"first": (3, 4, 4), "second": (2, 4, 4), "output": (3,)}
+    synapses = (
+        nf.Conv(random.normal(size=(3, 1, 3, 3)), (1, 4, 4), padding=(1, 1)), nf.Conv(random.normal(size=(2, 3, 3, 3)), (3, 4, 4), padding=(1, 1)),
+        nf.Dense(random.normal(size=(3, 32))),
     )  # fmt: skip
-    return nf.deploy(net, "loihi2", neurons_per_core=neurons_per_core)
+    return deployed("two", (1, 4, 4), shapes, synapses, neurons_per_core)
+
+
+def deployed(name, size, shapes, synapses, neurons_per_core=None) -> nf.Deployment:
+    layers = [
+        nf.Population("input", size, nf.Source()),
+        *(nf.Population(each, shape, nf.CubaLif(1.0)) for each, shape in shapes.items()),
+    ]
+    return nf.deploy(nf.chain(name, layers, list(synapses), timesteps=4), "loihi2", neurons_per_core=neurons_per_core)
 
 
 def test_a_dead_feature_map_is_a_map_of_either_convolution_and_nothing_else():
@@ -361,20 +383,8 @@ def test_a_dead_feature_map_is_a_map_of_either_convolution_and_nothing_else():
         UsageError, match=r"the cores of layer 'first' hold parts of feature maps or several; place it with 16 neurons a core"
     ):
         whole_of(convolutional(32), ("first", "second"), "two", "feature maps")
-    with pytest.raises(UsageError, match=r"has no convolution, so no feature maps"):
-        whole_of(
-            nf.deploy(
-                nf.Network(
-                    (nf.Population("input", 4, vth=1.0), nf.Population("output", 3, vth=1.0)),
-                    (nf.Connection("output", "input", "output", nf.Dense(np.ones((3, 4)))),),
-                    timesteps=4,
-                ),
-                "loihi2",
-            ),
-            (),
-            "flat",
-            "feature maps",
-        )
+    with pytest.raises(UsageError, match=r"network 'flat' has no convolution, so no feature maps"):
+        whole_of(deployed("flat", (4,), {"output": (3,)}, [nf.Dense(np.ones((3, 4)))]), (), "flat", "feature maps")
 
 
 def test_a_scrub_gives_back_the_chip_that_its_image_is_of(made, study):
@@ -429,9 +439,9 @@ def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
 
 def test_too_few_trainings_or_draws_are_refused():
     harms = (CaseHarm("cores", 0.3),)
-    with pytest.raises(UsageError, match="1 training and 3 draws; needed are at least two of each"):
-        Case("digits-mlp", (None,), harms, 3)
-    with pytest.raises(UsageError, match="2 trainings and 1 draw; needed are at least two of each"):
+    with pytest.raises(UsageError, match="0 trainings and 3 draws; needed are at least one and two, for an interval"):
+        Case("digits-mlp", (), harms, 3)
+    with pytest.raises(UsageError, match="2 trainings and 1 draw; needed are at least one and two, for an interval"):
         Case("digits-mlp", (None, 1), harms, 1)
     with pytest.raises(UsageError, match="a training is named twice"):
         Case("digits-mlp", (1, 1), harms, 2)
