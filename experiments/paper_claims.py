@@ -246,20 +246,19 @@ def damage_sentences() -> Iterator[str]:
         yield f"`{row['network']}` falls back from {percent(row['dead_learned'])} to {percent(row['dead_scrubbed_shipped'])}"
 
 
-def other_sentences() -> Iterator[str]:
-    """What the sentences on a convolutional network and on heartbeats say."""
-    yield from ahead_in("chip_others")
-    declines_, back = table("chip_others_declines"), table("chip_others_recovery", tolerance=0.01)
-    for network, words in (("cifar10-cnn", "`cifar10-cnn`"), ("ecg-rnn", "`ecg-rnn`")):
-        own = rows_of(declines_, network=network)
-        halves = " and ".join(f"{percent(row['half'], 0)} of the {row['loss']}" for row in own)
-        yield f"{words} is half-way down at {halves}"
-        regained = rows_of(back, network=network)
-        yield f"of {words} the readout brings back {span([row['regained'] for row in regained], 0)} % of what was lost"
-        rows = rows_of(table("chip_others_rows", accounting=TOTAL), network=network)
-        yield f"{words} ends {span([-row['difference'] for row in rows])} points higher with batch repair"
-        stopped = rows_of(table("chip_others_rows", accounting=STOPPED), network=network)
-        yield f"{span([-row['difference'] for row in stopped])} with each stopped at its best look"
+def heartbeat_sentences() -> Iterator[str]:
+    """What the sentences on heartbeats say."""
+    yield from ahead_in("chip_heartbeats")
+    halves = [row["half"] for row in table("chip_heartbeats_declines")]
+    yield f"half-way down at {percent(halves[0], 0)} of the cores and {percent(halves[1], 0)} of the recurrent synapses"
+    for row in table("chip_heartbeats_recovery", tolerance=0.01):
+        yield f"{percent(row['regained'], 0)} of what {row['loss']} took"
+    means = pandas.read_csv(DATA / "chip_heartbeats_trainings.csv").groupby("loss")[["damaged", "last", "batch", "batch_stopped"]].mean()
+    for loss, row in means.iterrows():
+        damaged, last, batch, stopped = (percent(float(value)) for value in row)
+        yield f"with dead {loss} {damaged} damaged, {last} after a fifth of a cycle, {batch} after 1.2 and {stopped} at its best look"
+    (cores,) = rows_of(table("chip_heartbeats_rows", accounting=LAST), loss="cores")
+    yield f"iterative repair ends {number(-100 * cores['difference'])} points below batch repair that has a sixth of its cycles"
 
 
 def interval(row: Any) -> str:
@@ -287,7 +286,7 @@ def whole_page() -> Iterator[str]:
     yield f"over all {len(tests())} tests on this page"
     for figure, words in (
         ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"), ("chip_spending", "of shared limits"),
-        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), ("chip_damages", "of more damage"), ("chip_others", "of other kinds of networks"), (learner_claims.TRIED[0], "of learners"),
+        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), ("chip_damages", "of more damage"), ("chip_heartbeats", "of heartbeats"), (learner_claims.TRIED[0], "of learners"),
     ):  # fmt: skip
         own = [each for each in tests() if each["figure"] == figure]
         page, over = (sum(each[name] != "undecided" for each in own) for name in ("on_page", "in_figure"))
@@ -296,7 +295,7 @@ def whole_page() -> Iterator[str]:
 
 PARTS = (
     *paper_sentences.PARTS, paper_digits.digits_sentences, paper_curves.sentences, paper_spending.sentences, doublings, cores_and_neurons, hard_caps, shared_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
-    network_counts, network_sentences, damage_sentences, other_sentences, paper_mission.mission_sentences, two_levels, whole_page,
+    network_counts, network_sentences, damage_sentences, heartbeat_sentences, paper_mission.mission_sentences, two_levels, whole_page,
 )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def chip() -> Iterator[dict[str, Any]]:
 
 def networks() -> Iterator[dict[str, Any]]:
     """Trainings of more networks, on the chip."""
-    for figure in ("chip_networks", "chip_damages", "chip_others"):
+    for figure in ("chip_networks", "chip_damages", "chip_heartbeats"):
         for each in table(f"{figure}_rows"):
             yield row(figure, f"{each['network']}, {each['loss']}", each["accounting"], WAYS, each, each["p"])
     for each in table("chip_damages_scrub"):

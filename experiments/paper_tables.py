@@ -86,9 +86,9 @@ def network_decline() -> Iterator[Cells]:
     yield from declined("chip_declines_rows")
 
 
-def other_decline() -> Iterator[Cells]:
+def heartbeat_decline() -> Iterator[Cells]:
     """Declines of a convolutional network and of one that follows heartbeats."""
-    yield from declined("chip_others_declines")
+    yield from declined("chip_heartbeats_declines")
 
 
 def declined(name: str) -> Iterator[Cells]:
@@ -170,9 +170,9 @@ def damage_recovery() -> Iterator[Cells]:
     yield from recovered("chip_damages")
 
 
-def other_recovery() -> Iterator[Cells]:
+def heartbeat_recovery() -> Iterator[Cells]:
     """What batch repair brings back of a convolutional network and of heartbeats."""
-    yield from recovered("chip_others")
+    yield from recovered("chip_heartbeats")
 
 
 def recovered(figure: str) -> Iterator[Cells]:
@@ -334,9 +334,9 @@ def damage_ranking() -> Iterator[Cells]:
     yield from ranked("chip_damages")
 
 
-def other_ranking() -> Iterator[Cells]:
+def heartbeat_ranking() -> Iterator[Cells]:
     """Iterative against batch repair of a convolutional network and of heartbeats."""
-    yield from ranked("chip_others")
+    yield from ranked("chip_heartbeats")
 
 
 def ranked(figure: str) -> Iterator[Cells]:

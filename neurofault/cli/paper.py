@@ -22,7 +22,7 @@ def paper(
     figure: Annotated[
         str,
         typer.Argument(
-            help="fig1, fig2, fig3, fig4 or all; on floats also curves (curved paths between repaired networks) and cnn (figure 1 for CIFAR-10); on the chip also ranking, networks, declines, availability and damages, and others, which all leaves out (CIFAR-10 and heartbeats).",
+            help="fig1, fig2, fig3, fig4 or all; on floats also curves (curved paths between repaired networks) and cnn (figure 1 for CIFAR-10); on the chip also ranking, networks, declines, availability and damages, and, which all leaves out, heartbeats (a recurrent network) and maps (CIFAR-10).",
             autocompletion=complete.words(
                 "fig1",
                 "fig2",
@@ -36,7 +36,8 @@ def paper(
                 "declines",
                 "availability",
                 "damages",
-                "others",
+                "heartbeats",
+                "maps",
             ),
         ),
     ],

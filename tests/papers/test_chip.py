@@ -40,10 +40,7 @@ TINY = replace(
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
     cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
-    others=(
-        Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False, scaled=True),
-        Case("digits-mlp-dropout", (None,), (CaseHarm("cores", 0.5, 2),), 3, 200, "delta", samples=120, fine=False),
-    ),
+    heartbeats=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False, scaled=True),),
     damages=(Case("digits-mlp", (None, 1), (CaseHarm("links", 0.3, 2), CaseHarm("raised thresholds", 0.3, 2), CaseHarm("drifted weights", 0.3, 2)), 2, 200, place="spread"),),
 )  # fmt: skip
 
@@ -74,7 +71,7 @@ NAMES = (
     "chip_declines",
     "chip_availability",
     "chip_damages",
-    "chip_others",
+    "chip_heartbeats",
 )
 
 
@@ -82,7 +79,7 @@ NAMES = (
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """One run of all figures."""
     out = tmp_path_factory.mktemp("chip")
-    paper(["all", "others"], out, setting=TINY)
+    paper(["all", "heartbeats"], out, setting=TINY)
     return out, {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
 
 
@@ -93,20 +90,20 @@ def study(made) -> ChipStudy:
 
 def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path):
     (tmp_path / "units.jsonl").write_bytes((made[0] / "units.jsonl").read_bytes())
-    paper(["all", "others"], tmp_path, setting=TINY)
+    paper(["all", "heartbeats"], tmp_path, setting=TINY)
     for path in made[0].iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".png", ".svg", ".jsonl"}
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made, tmp_path):
-    paper(["ranking", "networks", "declines", "availability", "others"], tmp_path, setting=TINY, jobs=2)
+    paper(["ranking", "networks", "declines", "availability", "heartbeats"], tmp_path, setting=TINY, jobs=2)
     rows = read_rows(tmp_path / "units.jsonl").rows
     assert len({row["trial"] for row in rows}) == len(rows)  # no unit is computed twice
     names = [
         path.name
         for path in made[0].iterdir()
-        if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines", "chip_availability", "chip_others"))
+        if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines", "chip_availability", "chip_heartbeats"))
     ]
     assert len(names) == 35
     for name in names:
@@ -287,8 +284,8 @@ def test_more_damage_of_a_draw_holds_what_less_damage_of_it_breaks(study):
         assert few < more
 
 
-def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samples(made, study):
-    case = TINY.others[0]
+def test_a_draw_of_whole_figures_is_inject_and_rescue_by_hand_on_the_first_samples(made, study):
+    case = TINY.heartbeats[0]
     training = CaseTraining(case, 1)
     own = training.at_work(study)
     chip, adapt, draw = own.chip(), own.adapt(200, 8), training.draws[0]
@@ -297,7 +294,7 @@ def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samp
     assert np.array_equal(chip.test.labels, data.test.labels[:120])
     assert np.array_equal(chip.validation.labels, data.validation.labels[:120])
     broken = nf.inject(chip.deployment, nf.faults.CoreDead(count=count_of(own, case.harms[0]), layer="hidden"), seed=1, draw=draw)
-    row = next(one for one in table(made[0] / "chip_others_draws.csv") if (one["loss"], one["draw"]) == ("cores", str(draw)))
+    row = next(one for one in table(made[0] / "chip_heartbeats_draws.csv") if (one["loss"], one["draw"]) == ("cores", str(draw)))
     for strategy, steps in (("batch", 1), ("iterative", 2)):
         healed = nf.rescue(
             broken, adapt.inputs, adapt.labels, strategy=strategy, learner="delta", budget=nf.Budget(cycles=0.4),
@@ -313,37 +310,19 @@ def test_a_draw_of_other_networks_is_inject_and_rescue_by_hand_on_the_first_samp
 
 
 def test_the_decline_of_other_networks_ends_at_the_damage_of_all_and_begins_healthy(made, study):
-    answer = made[1]["chip_others"]
-    assert [(row["network"], row["loss"], row["trainings"], row["draws"]) for row in answer["declines"]] == [
-        ("digits-mlp", "cores", 2, 2), ("digits-mlp-dropout", "cores", 1, 3),
-    ]  # fmt: skip
-    own = CaseTraining(TINY.others[0], 0).at_work(study)
+    answer = made[1]["chip_heartbeats"]
+    (row,) = answer["declines"]
+    assert (row["network"], row["loss"], row["trainings"], row["draws"]) == ("digits-mlp", "cores", 2, 2)
+    own = CaseTraining(TINY.heartbeats[0], 0).at_work(study)
     chip = own.chip()
     hurt = own.hurt(chip.deployment, "cores", own.whole("cores"), 0)
     last = run(hurt, chip.test.inputs, chip.test.labels).accuracy
-    draws = table(made[0] / "chip_others_decline_draws.csv")
-    assert [one["training"] for one in draws] == ["own", "own", "1", "1", "own", "own", "own"]
+    draws = table(made[0] / "chip_heartbeats_decline_draws.csv")
+    assert [one["training"] for one in draws] == ["own", "own", "1", "1"]
     curve = answer["curves"]["digits-mlp"]["cores"]
     assert (curve["fraction"][0], curve["fraction"][-1]) == (0, 1)
     assert float(draws[0]["healthy"]) == pytest.approx(run(chip.deployment, chip.test.inputs, chip.test.labels).accuracy, abs=1e-6)
     assert curve["low"][-1] <= last <= curve["high"][-1] or curve["mean"][-1] == pytest.approx(last, abs=0.05)
-
-
-def test_of_one_training_the_draw_is_the_unit(made):
-    answer = made[1]["chip_others"]
-    draws = [one for one in table(made[0] / "chip_others_draws.csv") if one["network"] == "digits-mlp-dropout"]
-    iterative, batch = (np.array([float(one[name]) for one in draws]) for name in ("iterative", "batch"))
-    row = next(one for one in answer["rows"] if (one["network"], one["accounting"]) == ("digits-mlp-dropout", TOTAL))
-    assert (row["trainings"], row["draws"], len(draws)) == (1, 3, 3)
-    found = stats.ttest_rel(iterative, batch)
-    assert row["difference"] == pytest.approx((iterative - batch).mean(), abs=1e-6)
-    assert (row["low"], row["high"]) == pytest.approx(tuple(found.confidence_interval()), abs=1e-5)
-    assert row["p"] == pytest.approx(found.pvalue, rel=1e-4)
-    half = next(one for one in answer["declines"] if one["network"] == "digits-mlp-dropout")["half"]
-    marks = [
-        float(one["half"]) for one in table(made[0] / "chip_others_decline_draws.csv") if one["network"] == "digits-mlp-dropout"
-    ]
-    assert half == pytest.approx(np.mean(marks), abs=1e-5)
 
 
 def convolutional(neurons_per_core: int) -> nf.Deployment:
@@ -439,9 +418,9 @@ def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
 
 def test_too_few_trainings_or_draws_are_refused():
     harms = (CaseHarm("cores", 0.3),)
-    with pytest.raises(UsageError, match="0 trainings and 3 draws; needed are at least one and two, for an interval"):
-        Case("digits-mlp", (), harms, 3)
-    with pytest.raises(UsageError, match="2 trainings and 1 draw; needed are at least one and two, for an interval"):
+    with pytest.raises(UsageError, match="1 training and 3 draws; needed are at least two of each"):
+        Case("digits-mlp", (None,), harms, 3)
+    with pytest.raises(UsageError, match="2 trainings and 1 draw; needed are at least two of each"):
         Case("digits-mlp", (None, 1), harms, 1)
     with pytest.raises(UsageError, match="a training is named twice"):
         Case("digits-mlp", (1, 1), harms, 2)
@@ -586,7 +565,7 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, damages, others, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, damages, heartbeats, maps, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
     with pytest.raises(
         UsageError,
@@ -609,7 +588,7 @@ def test_the_settings_fit_together(setting):
         "damages",
         "others",
     }
-    assert "others" not in figures_named("all", setting)
+    assert {"heartbeats", "maps"}.isdisjoint(figures_named("all", setting))
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

@@ -49,12 +49,11 @@ class Case:
         place: strategy of its placement, of :data:`neurofault.deploy.placement.STRATEGIES`.
         data: data set; None: the network's own.
         samples: most test samples that report, and most validation samples that are looked at; None: all.
-        scaled: whether the learner's steps follow from the chip, as users get them; else they are the usual ones, as in all other figures.
+        scaled: whether the learner's steps follow from the chip, as users get them; else they are the usual ones, as in most figures.
         fine: whether batch repair is looked at after hundredths of a cycle too, not only when a step of iterative repair would end.
 
     Raises:
-        UsageError: no training, a training that is named twice, or fewer than two draws, which would say nothing about the spread; of one training the draw is
-            the unit of every interval.
+        UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
     """
 
     network: str
@@ -70,9 +69,9 @@ class Case:
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        if not self.seeds or self.draws < 2:
+        if len(self.seeds) < 2 or self.draws < 2:
             raise UsageError(
-                f"case {self.network}: {plural(len(self.seeds), 'training')} and {plural(self.draws, 'draw')}; needed are at least one and two, for an interval"
+                f"case {self.network}: {plural(len(self.seeds), 'training')} and {plural(self.draws, 'draw')}; needed are at least two of each, for an interval over trainings"
             )
         if len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"case {self.network}: a training is named twice")

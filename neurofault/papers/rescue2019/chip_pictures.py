@@ -182,7 +182,7 @@ def _declines(canvas: Any, figure: Figure) -> None:
     canvas.suptitle(f"{figure.answer['profile']}, no repair; bands: 95 % intervals over trainings")
 
 
-def _others(canvas: Any, figure: Figure) -> None:
+def _whole(canvas: Any, figure: Figure) -> None:
     above, below = canvas.subfigures(2, 1)
     _declines(above, figure)
     _networks(below, figure)
@@ -196,7 +196,8 @@ PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_ranking": (_ranking, 5),
     "chip_networks": (_networks, 4),
     "chip_damages": (_networks, 3),
-    "chip_others": (_others, 7),
+    "chip_heartbeats": (_whole, 7),
+    "chip_maps": (_whole, 7),
     "chip_declines": (_declines, 4),
     "chip_availability": (availability, 7),
 }

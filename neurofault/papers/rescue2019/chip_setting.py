@@ -102,7 +102,8 @@ class ChipSetting:
         cases: networks of the figure of networks, each at its recipe's own grain.
         missions: of the figure of availability, likewise.
         damages: likewise of the figure of more damage.
-        others: likewise of the figure of other kinds of networks.
+        heartbeats: likewise of the figure of a network that follows recordings.
+        maps: likewise of the figure of feature maps.
         place: strategy of the placement.
         data: data set; None: the network's own.
         samples: most test samples that report, and most validation samples; None: all.
@@ -133,7 +134,8 @@ class ChipSetting:
     cases: tuple[Case, ...] = ()
     missions: tuple[Mission, ...] = ()
     damages: tuple[Case, ...] = ()
-    others: tuple[Case, ...] = ()
+    heartbeats: tuple[Case, ...] = ()
+    maps: tuple[Case, ...] = ()
     place: str = "pack"
     data: str | None = None
     samples: int | None = None
@@ -170,10 +172,10 @@ FULL = ChipSetting(
     damages=(
         Case("mnist-mlp", _SEEDS, _MORE, 2, 5000, place="spread"), Case("digits-mlp", _SEEDS, _MORE, 2, 1000, place="spread"),
     ),
-    others=(
-        Case("cifar10-cnn", _SEEDS[:1], _MAPS, 6, 1000, "delta", samples=1000, fine=False, scaled=True),
+    heartbeats=(
         Case("ecg-rnn", _SEEDS, (CaseHarm("cores", 0.25), CaseHarm("recurrent synapses", 0.1)), 4, 1000, "delta", data="ecg-qtdb-windows", scaled=True),
     ),
+    maps=(Case("cifar10-cnn", _SEEDS, _MAPS, 2, 1000, "delta", samples=1000, fine=False, scaled=True),),
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
@@ -186,7 +188,7 @@ QUICK = ChipSetting(
     cases=(Case("digits-mlp", (None, 1), (*_DEAD, *_BITS), 2, 1000),),
     missions=_missions(Case("digits-mlp", (None, 1), (), 2, 1000), epochs=2, lesson=100, spares=(2,))[1:],
     damages=(Case("digits-mlp", (None, 1), _MORE, 2, 1000, place="spread"),),
-    others=(Case("digits-events-rnn", (None, 1), (_DEAD[0], _LOOP), 2, 1000, "delta", samples=200, fine=False, scaled=True),),
+    heartbeats=(Case("digits-events-rnn", (None, 1), (_DEAD[0], _LOOP), 2, 1000, "delta", samples=200, fine=False, scaled=True),),
 )  # fmt: skip
 
 

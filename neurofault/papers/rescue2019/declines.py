@@ -86,9 +86,8 @@ def declined(
     study.progress(name, len(listed), len(listed), "")
     for (network, loss), (fraction, each) in seen.items():
         place = {"network": network, "loss": loss}
-        units = [[one] for one in each[0]] if len(each) == 1 else each
-        rows.append({**place, **_row(fraction, units), "trainings": len(each), "draws": len(each[0])})
-        spread = [t_interval(point, within=SHARE) for point in np.mean(units, axis=1).T]
+        rows.append({**place, **_row(fraction, each)})
+        spread = [t_interval(point, within=SHARE) for point in np.mean(each, axis=1).T]
         curve: Row = {
             "fraction": fraction.tolist(),
             **{end: [getattr(one, end) for one in spread] for end in ("mean", "low", "high")},
@@ -113,5 +112,5 @@ def _row(fraction: NDArray[np.float64], each: list[Curves]) -> Row:
     return {
         "healthy": float(np.mean([one[0] for training in each for one in training])), **marks, "hinge_wins": found.hinge_wins,
         "logistic_wins": found.wins["logistic"], "slope_ratio": found.slope_ratio, "knot": found.knot, "knot_sd": found.knot_sd,
-        "verdict": found.verdict,
+        "verdict": found.verdict, "trainings": len(each), "draws": len(each[0]),
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 The training is the unit of every interval. Each training of a network is damaged by draws of its own, so the means of trainings are independent of each
 other and carry what draws differ in too: intervals are Student's t over the means of trainings, p values of a t test over them, corrected (Holm)
-over all rows of the figure. Of a network of which there is one training the draw is the unit.
+over all rows of the figure.
 """
 
 from __future__ import annotations
@@ -186,13 +186,12 @@ def of_cases(study: ChipStudy, name: str, cases: Sequence[Case]) -> Figure:
         cases: of the setting.
 
     JSON: ``rows`` {network, learner, loss, count, of, steps, accounting, damaged, healthy, iterative, batch (means over trainings), difference, low, high, p, p_holm
-    (over all rows), better, trainings, draws, sd_trainings (of the units)}; ``recovery`` {network, learner, loss, count, of, tolerance, cycles (of batch repair, median over all
+    (over all rows), better, trainings, draws, sd_trainings}; ``recovery`` {network, learner, loss, count, of, tolerance, cycles (of batch repair, median over all
     draws, ``">cap"`` beyond), recovered (share of draws that did), low, high, draws (in all), regained (share of what was lost, after all cycles), regained_low, regained_high};
     ``verdicts`` {network, loss, accounting, verdict, text}: of :data:`TOTAL` and :data:`STOPPED`; ``weights`` {network → training → digest}.
     Tables: ``rows``; ``recovery``; ``trainings``, the means of each; ``draws``.
     """
     setting, rows, means, draw_rows, recovery = study.setting, list[Row](), list[Row](), list[Row](), list[Row]()
-    units = list[Row]()
     weights: dict[str, dict[str, str]] = {}
     listed = trainings(setting, cases)
     back: dict[tuple[str, str], list[list[dict[float, float | None]]]] = {}
@@ -215,8 +214,7 @@ def of_cases(study: ChipStudy, name: str, cases: Sequence[Case]) -> Figure:
             cycles = [
                 {e: recovered_at(one["looks"], goal - e * checked, setting.sustained) for e in setting.tolerances} for one in seen
             ]
-            whole_training = [[one] for one in cycles] if len(case.seeds) == 1 else [cycles]
-            back.setdefault((case.network, harm.loss), []).extend(whole_training)
+            back.setdefault((case.network, harm.loss), []).append(cycles)
             draw_rows += [
                 {**place, "draw": draw, "healthy": whole / samples, **{key: each[key] / samples for key in _SEEN},
                  **{f"cycles_{tolerance:g}": at for tolerance, at in found.items()}}
@@ -224,18 +222,13 @@ def of_cases(study: ChipStudy, name: str, cases: Sequence[Case]) -> Figure:
             ]  # fmt: skip
             mean = {key: sum(each[key] for each in seen) / samples / len(seen) for key in _SEEN}
             means.append({**place, **size, "healthy": whole / samples, **mean, "draws": len(seen)})
-            units += (
-                [{**means[-1], **{key: each[key] / samples for key in _SEEN}} for each in seen]
-                if len(case.seeds) == 1
-                else means[-1:]
-            )
     study.progress(name, len(listed), len(listed), "")
     for case in cases:
         for harm in case.harms:
-            kept = [row for row in units if (row["network"], row["loss"]) == (case.network, harm.loss)]
-            rows += [_row(kept, len(case.seeds), accounting, *keys) for accounting, keys in _ACCOUNTINGS.items()]
+            of_trainings = [row for row in means if (row["network"], row["loss"]) == (case.network, harm.loss)]
+            rows += [_row(of_trainings, accounting, *keys) for accounting, keys in _ACCOUNTINGS.items()]
             cap = harm.steps * setting.cycles
-            recovery += [_recovery(kept, back[case.network, harm.loss], each, cap) for each in setting.tolerances]
+            recovery += [_recovery(of_trainings, back[case.network, harm.loss], each, cap) for each in setting.tolerances]
     found = judged(rows)
     answer: dict[str, Any] = {
         "setting": setting.name, "weights": weights, "profile": setting.profile, "cycles_a_step": setting.cycles,
@@ -266,14 +259,14 @@ def recovered_at(looks: Sequence[tuple[float, int]], goal: float, sustained: int
 _SEEN = ("damaged", "iterative", "batch", "last", "iterative_stopped", "batch_stopped")
 
 
-def _row(means: list[Row], trained: int, accounting: str, one: str, other: str) -> Row:
-    """Return a comparison over the means of so many trainings, or over the draws of the one that there is."""
+def _row(means: list[Row], accounting: str, one: str, other: str) -> Row:
+    """Return a comparison over the means of trainings."""
     ways, whole = ([row[name] for row in means] for name in (one, other))
     found = compared(ways, whole)
     return {
         **_place(means), "steps": means[0]["steps"], "accounting": accounting,
         **{name: float(np.mean([row[name] for row in means])) for name in ("damaged", "healthy")},
-        **{name: value for name, value in found.items() if name != "pairs"}, "trainings": trained, "draws": means[0]["draws"],
+        **{name: value for name, value in found.items() if name != "pairs"}, "trainings": found["pairs"], "draws": means[0]["draws"],
         "sd_trainings": float(np.std(np.subtract(ways, whole), ddof=1)),
     }  # fmt: skip
 

@@ -187,8 +187,16 @@ def _of_declines(chips: Chips, cases: Sequence[Case], kinds: Sequence[str]) -> S
     ]]  # fmt: skip
 
 
-def _others(chips: Chips) -> Stages:
-    (trained, harmed), (_, declined) = _of_cases(chips, own := chips.study.setting.others), _of_declines(chips, own, ALSO_DYING)
+def _heartbeats(chips: Chips) -> Stages:
+    return _whole(chips, chips.study.setting.heartbeats)
+
+
+def _maps(chips: Chips) -> Stages:
+    return _whole(chips, chips.study.setting.maps)
+
+
+def _whole(chips: Chips, cases: Sequence[Case]) -> Stages:
+    (trained, harmed), (_, declined) = _of_cases(chips, cases), _of_declines(chips, cases, ALSO_DYING)
     return [trained, [*harmed, *declined]]
 
 
@@ -203,7 +211,8 @@ CHIP_PARTS: Mapping[str, Callable[[Chips], Stages]] = {
     "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks, "declines": _declines,
     "availability": _availability,
     "damages": _damages,
-    "others": _others,
+    "heartbeats": _heartbeats,
+    "maps": _maps,
 }  # fmt: skip
 """Figure on chips → its parts."""
 

@@ -22,7 +22,7 @@ from neurofault.papers.rescue2019.fig4 import fig4
 from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
 from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.networks import networks
-from neurofault.papers.rescue2019.others import others
+from neurofault.papers.rescue2019.others import heartbeats, maps
 from neurofault.papers.rescue2019.output import Figure, write
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.ranking import ranking
@@ -41,11 +41,12 @@ ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {
     "declines": declines,
     "availability": availability,
     "damages": damages,
-    "others": others,
+    "heartbeats": heartbeats,
+    "maps": maps,
 }
 """Figures that only chips have."""
 
-APART = ("others",)
+APART = ("heartbeats", "maps")
 """Figures of chips that ``all`` leaves out: their data are not downloaded, and their networks take their time to train."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}

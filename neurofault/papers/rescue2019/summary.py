@@ -81,7 +81,7 @@ def lines(figure: Figure) -> Iterator[str]:
         case "chip_ranking":
             for row in answer["rows"]:
                 yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
-        case "chip_networks" | "chip_damages" | "chip_others":
+        case "chip_networks" | "chip_damages" | "chip_heartbeats" | "chip_maps":
             yield from verdicts(figure)
         case "chip_declines":
             for row in answer["rows"]:
