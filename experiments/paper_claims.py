@@ -253,7 +253,11 @@ def heartbeat_sentences() -> Iterator[str]:
     yield f"half-way down at {percent(halves[0], 0)} of the cores and {percent(halves[1], 0)} of the recurrent synapses"
     for row in table("chip_heartbeats_recovery", tolerance=0.01):
         yield f"{percent(row['regained'], 0)} of what {row['loss']} took"
-    means = pandas.read_csv(DATA / "chip_heartbeats_trainings.csv").groupby("loss")[["damaged", "last", "batch", "batch_stopped"]].mean()
+    means = (
+        pandas.read_csv(DATA / "chip_heartbeats_trainings.csv")
+        .groupby("loss")[["damaged", "last", "batch", "batch_stopped"]]
+        .mean()
+    )
     for loss, row in means.iterrows():
         damaged, last, batch, stopped = (percent(float(value)) for value in row)
         yield f"with dead {loss} {damaged} damaged, {last} after a fifth of a cycle, {batch} after 1.2 and {stopped} at its best look"

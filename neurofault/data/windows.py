@@ -39,8 +39,8 @@ def in_windows(data: DataSet, name: str, steps: int, of_each: Mapping[str, int])
     """
     if data.timesteps is None or data.test.labels.ndim != 2:
         raise DataError(f"data {data.name} has no label of every step, so it cannot be cut into windows")
-    parts = {role: _windows(data.split(role), name, role, steps, of_each[role]) for role in ROLES}
-    return replace(data, name=name, **parts)
+    train, validation, test = (_windows(data.split(role), name, role, steps, of_each[role]) for role in ROLES)
+    return replace(data, name=name, train=train, validation=validation, test=test)
 
 
 def _windows(split: Split, name: str, role: str, steps: int, of_each: int) -> Split:

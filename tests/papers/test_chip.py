@@ -35,12 +35,13 @@ from neurofault.progress import silent
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.statistics import holm
 
+READOUT = Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False, scaled=True)  # fmt: skip
 TINY = replace(
     QUICK, name="tiny", losses=(Loss("cores", 2, (4,), (4,), 6, 12, (6, 12)), Loss("neurons", 16, (32,), (32,), 40, 80, (40, 80))),
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
     cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
-    heartbeats=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2)), 2, 200, "delta", samples=120, fine=False, scaled=True),),
+    heartbeats=(READOUT,), maps=(READOUT,),
     damages=(Case("digits-mlp", (None, 1), (CaseHarm("links", 0.3, 2), CaseHarm("raised thresholds", 0.3, 2), CaseHarm("drifted weights", 0.3, 2)), 2, 200, place="spread"),),
 )  # fmt: skip
 
@@ -408,7 +409,9 @@ def test_links_that_carry_nothing_cannot_be_lost():
     ):
         whole_of(packed, ("hidden1",), "tiny", "links")
     apart = nf.deploy(net, "loihi2", neurons_per_core=4, strategy="spread")
-    assert all(whole_of(apart, ("hidden1",), "tiny", loss) > 0 for loss in LOSSES if loss != "recurrent synapses")
+    assert all(
+        whole_of(apart, ("hidden1",), "tiny", loss) > 0 for loss in LOSSES if loss not in ("recurrent synapses", "feature maps")
+    )
 
 
 def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
@@ -586,7 +589,8 @@ def test_the_settings_fit_together(setting):
         "declines",
         "availability",
         "damages",
-        "others",
+        "heartbeats",
+        "maps",
     }
     assert {"heartbeats", "maps"}.isdisjoint(figures_named("all", setting))
     for loss in setting.losses:
