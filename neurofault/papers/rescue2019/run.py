@@ -47,7 +47,7 @@ ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {
 """Figures that only chips have."""
 
 APART = ("heartbeats", "maps")
-"""Figures of chips that ``all`` leaves out: their data are not downloaded, and their networks take their time to train."""
+"""Figures of chips that ``all`` leaves out: their data are not downloaded, or their networks take their time to train."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}
 """Figures that ``all`` leaves out: each trains a large network of its own."""
