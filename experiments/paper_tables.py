@@ -87,7 +87,7 @@ def network_decline() -> Iterator[Cells]:
 
 
 def heartbeat_decline() -> Iterator[Cells]:
-    """Declines of a convolutional network and of one that follows heartbeats."""
+    """Declines of the network that follows heartbeats."""
     yield from declined("chip_heartbeats_declines")
 
 
@@ -171,7 +171,7 @@ def damage_recovery() -> Iterator[Cells]:
 
 
 def heartbeat_recovery() -> Iterator[Cells]:
-    """What batch repair brings back of a convolutional network and of heartbeats."""
+    """What batch repair brings back of the network that follows heartbeats."""
     yield from recovered("chip_heartbeats")
 
 
@@ -335,7 +335,7 @@ def damage_ranking() -> Iterator[Cells]:
 
 
 def heartbeat_ranking() -> Iterator[Cells]:
-    """Iterative against batch repair of a convolutional network and of heartbeats."""
+    """Iterative against batch repair of the network that follows heartbeats."""
     yield from ranked("chip_heartbeats")
 
 

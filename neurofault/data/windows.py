@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from neurofault.data.order import fair_order
 from neurofault.data.splits import ROLES, DataSet, Split
-from neurofault.errors import DataError
+from neurofault.errors import DataError, UsageError
 from neurofault.inputs import Spikes
+from neurofault.numerals import whole_number
 from neurofault.streams import permutation_prefix, stream_key
 
 
@@ -29,16 +30,28 @@ def in_windows(data: DataSet, name: str, steps: int, of_each: Mapping[str, int])
         data: recordings with labels [N, T].
         name: of the windows.
         steps: of a window, 1 to T.
-        of_each: role → windows of each recording, at least 1.
+        of_each: ``train``, ``validation`` and ``test`` → windows of each recording, at least 1.
 
     Returns:
         ``labels`` int64 [windows], each that of the window's last step; ``indices`` are the recordings'. Windows are in an order of which each part is a fair sample.
 
     Raises:
+        UsageError: steps or windows out of range or no whole numbers, or a role without a number of windows.
         DataError: no labels of every step; or a role of which no recording has a labelled step late enough.
     """
     if data.timesteps is None or data.test.labels.ndim != 2:
         raise DataError(f"data {data.name} has no label of every step, so it cannot be cut into windows")
+    steps = whole_number(steps, "steps")
+    if not 1 <= steps <= data.timesteps:
+        raise UsageError(f"steps of a window must be 1 to {data.timesteps}, those of a recording, are {steps}")
+    if set(of_each) != set(ROLES):
+        raise UsageError(
+            f"windows of each recording are given for {', '.join(of_each) or 'no role'}; needed are those of {', '.join(ROLES)}"
+        )
+    of_each = {role: whole_number(count, f"windows of {role}") for role, count in of_each.items()}
+    for role, count in of_each.items():
+        if count < 1:
+            raise UsageError(f"windows of {role} must be at least 1 of each recording, are {count}")
     train, validation, test = (_windows(data.split(role), name, role, steps, of_each[role]) for role in ROLES)
     return replace(data, name=name, train=train, validation=validation, test=test)
 

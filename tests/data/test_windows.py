@@ -16,7 +16,7 @@ import neurofault as nf
 from neurofault.data.datasets import OF_EACH, WINDOW, load
 from neurofault.data.splits import ROLES, DataSet, Split
 from neurofault.data.windows import in_windows
-from neurofault.errors import DataError
+from neurofault.errors import DataError, UsageError
 
 
 def recordings(seed: int, counts: tuple[int, int, int], steps: int, unlabelled: float) -> DataSet:
@@ -86,6 +86,22 @@ def test_what_cannot_be_cut_is_refused():
     early = replace(data, validation=replace(data.validation, labels=np.where(np.arange(8) < 5, data.validation.labels, -1)))
     with pytest.raises(DataError, match=r"^own/validation: no step from 6 on has a label, so no window of 6 steps ends at one$"):
         in_windows(early, "cut", 6, OF_EACH)
+
+
+@pytest.mark.parametrize(
+    ("steps", "of_each", "message"),
+    [
+        (0, OF_EACH, "steps of a window must be 1 to 8, those of a recording, are 0"),
+        (-2, OF_EACH, "steps of a window must be 1 to 8, those of a recording, are -2"),
+        (9, OF_EACH, "steps of a window must be 1 to 8, those of a recording, are 9"),
+        (4, {"train": 1}, "windows of each recording are given for train; needed are those of train, validation, test"),
+        (4, {}, "windows of each recording are given for no role; needed are those of train, validation, test"),
+        (4, {**OF_EACH, "test": 0}, "windows of test must be at least 1 of each recording, are 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(steps, of_each, message):
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        in_windows(recordings(1, (2, 2, 2), 8, 0.2), "cut", steps, of_each)
 
 
 def field(tmp_path: Path) -> Path:
